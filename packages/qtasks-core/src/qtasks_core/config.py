@@ -1,0 +1,144 @@
+"""Settings of an app: `QueueConfig`, frozen, checked when it is made, readable from the environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from qtasks_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CURRENT_WIRE_VERSION", "QueueConfig"]
+
+CURRENT_WIRE_VERSION = "1.0"
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Name = Annotated[str, Meta(min_length=1)]
+WireVersion = Annotated[str, Meta(pattern=r"^1\.0$")]
+Priority = Annotated[int, Meta(ge=-128, le=127)]
+ENV_PREFIX = "QTASKS_"
+_LISTS = ("queues", "priority_bands")
+
+
+class QueueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of one app; each is also read from `QTASKS_<FIELD>`. Times are in seconds, sizes in bytes.
+
+    Raises:
+        ConfigError: A value is of the wrong type or out of range.
+    """
+
+    concurrency: Count = 32
+    """Tasks that one worker runs at the same time."""
+    queues: tuple[Name, ...] = ("default",)
+    """Queues that a worker takes from when it is not told otherwise; the first is the default of new tasks."""
+    priority_bands: tuple[Priority, ...] = (0,)
+    """Bands declared on brokers without strict priority; must hold 0."""
+    send_timeout: Seconds = 30.0
+    """How long an add may wait for the server before it fails."""
+    shutdown_timeout: Annotated[float, Meta(ge=0)] = 30.0
+    """How long running tasks may go on after a stop was asked for."""
+    lease_ttl: Seconds = 5.0
+    """How long a worker may be silent before others take over what it holds (brokers that lease by time)."""
+    max_deliveries: Count = 5
+    """Worker deaths that one task may cause before it is dead-lettered."""
+    retry_backoff: Annotated[float, Meta(ge=0)] | Annotated[str, Meta(pattern="^exponential$")] = "exponential"
+    """Wait before a further attempt: seconds, or "exponential" from 1 s."""
+    retry_max_delay: Seconds = 300.0
+    """Longest wait before a further attempt."""
+    max_message_bytes: Count = 8 * 1024 * 1024
+    """Largest message or result."""
+    max_depth: Count = 64
+    """Deepest nesting of lists and mappings in arguments and results."""
+    flush_items: Count = 512
+    """Most items that one write carries."""
+    flush_bytes: Count = 1024 * 1024
+    """Bytes after which a write takes no further item."""
+    buffer_items: Count = 10_000
+    """Items that may wait for the write in flight; then adding waits."""
+    buffer_bytes: Count = 32 * 1024 * 1024
+    """Bytes that may wait for the write in flight; then adding waits."""
+    result_ttl: Annotated[float, Meta(ge=0)] = 86_400.0
+    """How long a final record is kept."""
+    dead_letter: bool = True
+    """Keep the message of a task whose attempts are exhausted."""
+    dead_letter_max: Count = 100_000
+    """Dead letters kept per queue; the oldest is dropped."""
+    unknown_ttl: Seconds = 3_600.0
+    """How long a task that no worker knows is put back before it is dead-lettered."""
+    park_delay: Annotated[float, Meta(ge=0)] = 5.0
+    """How long such a task rests each time."""
+    generator_items: Count = 10_000
+    """Values that a generator task's result holds."""
+    max_abandoned: Count | None = None
+    """Threads that timed-out tasks may hold before the worker restarts; None: as many as `concurrency`."""
+    client_id: Name | None = None
+    """Fixed name of this process's reply mailbox; None: a new one for each process."""
+    wire_version: WireVersion = CURRENT_WIRE_VERSION
+    """Version of the message frame that this process writes."""
+
+    def __post_init__(self) -> None:
+        for name, type_ in _field_types().items():
+            msgspec.structs.force_setattr(self, name, _check(name, getattr(self, name), type_))
+        if not self.queues:
+            raise ConfigError("queues: expected at least one name, got ()")
+        if 0 not in self.priority_bands:
+            raise ConfigError(f"priority_bands: expected bands that hold 0, got {self.priority_bands!r}")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> QueueConfig:
+        """Read settings from `QTASKS_<FIELD>`; keyword arguments go first.
+
+        Parameters:
+            environ: Where to look; the process's environment by default. Lists are separated by commas.
+            overrides: Fields that are not looked up.
+
+        Raises:
+            ConfigError: A variable does not hold what its field expects.
+        """
+        found = os.environ if environ is None else environ
+        values = {
+            name: _from_text(name, found[variable], type_)
+            for name, type_ in _field_types().items()
+            if name not in overrides and (variable := ENV_PREFIX + name.upper()) in found
+        }
+        return cls(**{**values, **overrides})
+
+
+_cached_types: dict[str, Any] = {}
+
+
+def _field_types() -> dict[str, Any]:
+    if not _cached_types:
+        hints = get_type_hints(QueueConfig, include_extras=True)
+        _cached_types.update({name: hints[name] for name in QueueConfig.__struct_fields__})
+    return _cached_types
+
+
+def _check(name: str, value: Any, type_: Any) -> Any:
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {_lower(error)}; got {value!r}") from None
+
+
+def _from_text(name: str, text: str, type_: Any) -> Any:
+    raw: Any = text
+    if name in _LISTS:
+        raw = [part.strip() for part in text.split(",") if part.strip()]
+    elif name == "retry_backoff" and text != "exponential":
+        type_ = float
+    try:
+        return msgspec.convert(raw, type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{ENV_PREFIX}{name.upper()}: {_lower(error)}; got {text!r}") from None
+
+
+def _lower(error: Exception) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,436 @@
+"""The contract between the core and its components: names and shapes. Provisional until three kinds of backend pass.
+
+Where code finds better, change it and say why. Epoch times are UTC floats. Names ending in ``_s`` are durations in
+seconds. Components do plain I/O on the engine's loop and never call triggers: the engine calls triggers around them.
+Optional abilities are further protocols (FusedSender, Inspectable, ...), never new methods on these.
+
+A per-item answer is as long as its input; an entry is None (done) or one of
+
+    UnavailableError   the server is away: the engine keeps the item and repeats it (a method that raises: all of them)
+    SendUnknownError   no reply came: it may be there; repeated under the same (uuid, attempt)
+    RefusedError       will never work (too large, unroutable): the caller's error, or the task's
+    FencedError        not ours any more; nothing of that item was applied
+    AlreadyFinal       an earlier final record stays
+    AlreadyExists      carries the uuid that is there; the item's own uuid means success
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from enum import IntFlag
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from uuid import UUID
+
+from msgspec import Struct
+
+from qtasks_core.config import QueueConfig
+
+T = TypeVar("T")
+
+Status = Literal["new", "process", "retry", "success", "error", "cancel", "dead"]
+PerItem = Sequence[Exception | None]  # None: done. One bad item never fails its batch mates.
+
+
+# ---------------------------------------------------------------- what travels
+
+
+class Envelope(Struct, array_like=True, frozen=True):
+    """What a broker may read: routing, and an opaque body. Fields are only ever appended."""
+
+    uuid: UUID
+    queue: str
+    body: bytes  # preamble (magic, wire major, flags, key id) + Message: the core's business
+    priority: int = 0  # -128..127, lower first
+    attempt: int = 1  # (uuid, attempt) is the identity when send() de-duplicates; settle() replaces under ownership
+    delay_s: float = 0.0  # relative, turned into due_at by the server's clock where it has one
+    due_at: float | None = None  # eta; the server holds it until then
+    expires_at: float | None = None
+    key: str | None = None  # affinity, fairness, per-key limits
+    unique_key: str | None = None
+    reply_to: str | None = None  # mailbox of the submitter; None: nobody there waits
+    crashes: int = 0  # survives a re-publish where the server cannot count
+    replays: int = 0  # an operator sent it again; a higher number reopens a final record
+    parked_at: float | None = None  # since when no worker knew its task name or wire major
+    created_at: float = 0.0
+
+
+class Message(Struct, array_like=True):
+    """The body. Decoded by the core only: after the signature check, before any trigger."""
+
+    task_name: str
+    args: bytes
+    kwargs: bytes
+    codec: str = "msgpack"  # of args and kwargs; the frame itself is always msgpack
+    timeout_s: float | None = None
+    result_ttl_s: float | None = None  # None: the worker's default; 0: keep no result
+    parent: UUID | None = None  # the task that added this one
+    root: UUID | None = None
+    headers: Mapping[str, str] = {}  # traceparent, tenant, extras
+
+
+class Delivery(Struct, frozen=True):
+    """An envelope lent to one worker until it is settled or the broker says that it is lost."""
+
+    envelope: Envelope | None  # None: unreadable; raw has it, and only Dead may follow
+    token: object  # entry id + lease epoch, channel + tag, partition + offset: the broker's own
+    crashes: int = 0  # worker deaths seen while it was held
+    suspect: bool = False  # perhaps a duplicate: Storage.mark() decides before it runs
+    raw: bytes = b""
+
+
+class Ack(Struct, frozen=True):
+    """Finished; forget it."""
+
+
+class Retry(Struct, frozen=True):
+    """Replace it by this envelope: attempt + 1 and due_at, or the same attempt, parked."""
+
+    envelope: Envelope
+
+
+class Release(Struct, frozen=True):
+    """Give it back, uncharged, as the same attempt."""
+
+    delay_s: float = 0.0
+
+
+class Dead(Struct, frozen=True):
+    """Move it to the dead letters of its queue."""
+
+    reason: str
+
+
+class TaskRecord(Struct, kw_only=True):
+    """What a storage keeps. The first final record of a uuid wins; a higher replays reopens it."""
+
+    uuid: UUID
+    task_name: str
+    queue: str
+    status: Status
+    attempt: int = 1
+    replays: int = 0
+    priority: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    worker: str | None = None
+    body: bytes = b""  # the Message; a storage that shares the broker's server may point at the envelope instead
+    codec: str = "msgpack"  # of result
+    result: bytes | None = None  # framed and signed like a body
+    error: bytes | None = None  # encoded (type, message, traceback)
+    reason: str | None = None
+    progress: bytes | None = None  # the last mark
+    dead_lettered: bool = False
+    unique_key: str | None = None
+    unique_ttl_s: float | None = None
+    ttl_s: float | None = None
+    reply_to: str | None = None
+    extra: Mapping[str, str] = {}
+
+
+class Outcome(Struct, frozen=True):
+    """What becomes of a delivery. Order where it is not atomic: sends, record, verdict."""
+
+    delivery: Delivery
+    verdict: Ack | Retry | Release | Dead
+    record: TaskRecord | None = None
+    sends: "tuple[tuple[TaskRecord | None, Envelope], ...]" = ()  # follow-ups: successors, an outbox
+
+
+class Event(Struct, array_like=True, frozen=True):
+    """A yielded value or a progress mark. A stream ends with the final record, never with an event."""
+
+    uuid: UUID
+    run: tuple[
+        int, int, float
+    ]  # (attempt, crashes, started_at): a newer run restarts the stream, older ones are dropped
+    seq: int  # a reader's place is (run, seq)
+    kind: Literal["yield", "progress"]
+    value: bytes
+
+
+# ---------------------------------------------------------------- what components are
+
+
+class Capability(IntFlag):
+    """Native abilities, known from the class before start(); only Limits come from the server.
+
+    The core emulates the rest, or refuses when the app is built or the task declared. Delay is no capability: every
+    Broker holds back due messages, moved on by any process that subscribes.
+    """
+
+    RECEIVE = 1
+    PRIORITY = 2  # strict
+    BANDS = 4  # declared bands
+    UNIQUE = 8
+    FENCED = 16
+    CAS = 32
+
+
+class Limits(NamedTuple):
+    """Known after start(), from the server where it tells."""
+
+    message_bytes: int
+    batch: int
+    hold_s: float | None = None  # longest a delivery may stay unsettled (RabbitMQ consumer_timeout)
+
+
+class Depth(NamedTuple):
+    """Of one queue; None where the server cannot tell."""
+
+    ready: int | None
+    delayed: int | None
+    running: int | None
+    dead: int | None
+
+
+class ComponentContext(Protocol):
+    """What a component is built with: cls(url, context)."""
+
+    @property
+    def namespace(self) -> str:
+        """The slug of the app's name: part of every key, queue and file the component makes."""
+        ...
+
+    @property
+    def config(self) -> QueueConfig: ...
+
+    @property
+    def worker(self) -> str | None:
+        """The worker's name in a worker process; None in a client."""
+        ...
+
+    def clock(self) -> float:
+        """Return the time now (UTC epoch seconds); tests move it."""
+        ...
+
+    def shared(self, key: object, make: Callable[[], T]) -> T:
+        """Return the one object of this app under *key*, made on the first call.
+
+        It lives as long as the app (a forked child starts with none); what it holds open is counted by the start() and
+        stop() of the components that use it.
+        """
+        ...
+
+
+class Component(Protocol):
+    """Anything with a life on the engine's loop. start() and stop() are idempotent."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class Backend(Component, Protocol):
+    """A component that talks to a server; broker, storage and global config of one server are three objects."""
+
+    qtasks_api: ClassVar[int]  # 1; another is refused before construction
+    capabilities: ClassVar[Capability]
+
+    async def clear(self) -> None:
+        """Delete everything of this namespace (flush_all)."""
+        ...
+
+
+class Sender(Backend, Protocol):
+    """The half of a broker that a client needs; all that grpc:// is."""
+
+    limits: Limits
+
+    async def send(self, batch: Sequence[Envelope]) -> PerItem:
+        """Return when each is safe or refused."""
+        ...
+
+
+@runtime_checkable
+class Broker(Sender, Protocol):
+    """Moves envelopes and holds leases; knows neither task functions nor results."""
+
+    async def subscribe(
+        self, queues: Sequence[str], worker: str, slots: int, lost: Callable[[Sequence[Delivery]], None]
+    ) -> None:
+        """Set what receive() reads; () pauses; held deliveries stay held.
+
+        lost() (on the engine's loop) tells which deliveries are no longer ours. Under FENCED their runs are cancelled. Else the
+        run goes on, its result is recorded, its settle is skipped, and a redelivery of the same (uuid, attempt) to this worker
+        is adopted: a blip does not restart an hour-long task.
+        """
+        ...
+
+    async def receive(self, limit: int, per_queue: Mapping[str, int] | None = None) -> Sequence[Delivery]:
+        """Wait for 1..limit deliveries, no more of a queue than per_queue says. A cancelled call strands none.
+
+        The worker starts all that it receives, so what it holds is what a crash may charge.
+        """
+        ...
+
+    async def settle(self, batch: Sequence[Outcome]) -> PerItem:
+        """Apply sends, then verdicts."""
+        ...
+
+    async def depth(self, queue: str) -> Depth: ...
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """Optional: what operators do to a queue."""
+
+    def peek(self, queue: str, dead: bool = False, after: str = "") -> AsyncIterator[tuple[str, Envelope, str]]:
+        """Yield (cursor, envelope, reason); remove nothing."""
+        ...
+
+    async def replay(
+        self, queue: str, rewrite: Callable[[Envelope], Envelope], cursors: Sequence[str] | None = None
+    ) -> int:
+        """Send dead letters again as rewrite() makes them (replays + 1, crashes 0, signed anew). None: all."""
+        ...
+
+    async def purge(self, queue: str, dead: bool = False, cursors: Sequence[str] | None = None) -> int: ...
+
+
+@runtime_checkable
+class Evicts(Protocol):
+    """Optional: take a worker's deliveries away at once. A supervisor does it for a dead child, an operator for a hung one."""
+
+    async def evict(self, worker: str) -> int: ...
+
+
+class Results(Backend, Protocol):
+    """The least that a storage is: outcomes reach whoever waits. Mailboxes stop here.
+
+    A worker with a full storage also answers reply_to, so a client without one is served.
+    """
+
+    address: str | None  # becomes Envelope.reply_to
+
+    async def finish(self, batch: Sequence[TaskRecord]) -> PerItem:
+        """Write final or retry records and wake the waiters."""
+        ...
+
+    async def append(self, batch: Sequence[Event]) -> PerItem: ...
+
+    async def wait(self, uuid: UUID, timeout_s: float | None) -> TaskRecord:
+        """Return the final record; pushed by servers, never polled.
+
+        Raises TimeoutError when *timeout_s* is over (None: no limit) and, where the storage can tell, ResultExpiredError at
+        once when nothing is known of the uuid.
+        """
+        ...
+
+    def events(self, uuid: UUID, after: tuple[tuple[int, int, float], int] | None = None) -> AsyncIterator[Event]: ...
+
+
+@runtime_checkable
+class Storage(Results, Protocol):
+    """Keeps records for everyone."""
+
+    async def add(self, batch: Sequence[TaskRecord]) -> PerItem:
+        """Insert where absent; enforce unique_key."""
+        ...
+
+    async def mark(self, batch: Sequence[TaskRecord]) -> Sequence[TaskRecord | None]:
+        """Write status process; a mark of an older attempt is ignored. A returned record is already final.
+
+        The worker calls it for suspects before they run (final: do not run, settle as that record implies: Ack, or Dead if
+        dead_lettered) and for others when they outlive a flush. A claim that marks by itself makes it a no-op.
+        """
+        ...
+
+    async def get(self, uuids: Sequence[UUID]) -> Sequence[TaskRecord | None]: ...
+
+    def scan(self, status: Status | None = None, task_name: str | None = None) -> AsyncIterator[TaskRecord]:
+        """For operators; may pass over everything."""
+        ...
+
+    async def delete(self, uuids: Sequence[UUID]) -> int: ...
+
+
+@runtime_checkable
+class FusedSender(Protocol):
+    """A sender that shares a server with the storage: record and message of an item are one atomic step."""
+
+    def fuses(self, storage: Results) -> bool: ...
+    async def add_and_send(self, batch: Sequence[tuple[TaskRecord, Envelope]]) -> PerItem: ...
+
+
+@runtime_checkable
+class FusedBroker(FusedSender, Protocol):
+    """The same for the other end of a task's life."""
+
+    async def finish_and_settle(self, batch: Sequence[Outcome]) -> PerItem: ...
+
+
+@runtime_checkable
+class Cancels(Protocol):
+    """Optional: cancel waiting tasks in one step with their record."""
+
+    async def cancel(self, uuids: Sequence[UUID], reason: str) -> Sequence[bool | None]:
+        """True: removed and recorded. False: already final. None: running or unknown, the engine puts a tombstone."""
+        ...
+
+
+class Versioned(NamedTuple):
+    """A value and its revision; revision 0: absent."""
+
+    value: bytes | None
+    revision: int
+
+
+class GlobalConfig(Backend, Protocol):
+    """The cluster's small shared memory. Without Capability.CAS it carries control and registry only."""
+
+    async def get(self, key: str) -> Versioned: ...
+    async def list(self, prefix: str) -> Mapping[str, Versioned]: ...
+    async def put(self, key: str, value: bytes | None, ttl_s: float | None = None) -> None: ...
+
+    async def cas(self, key: str, value: bytes | None, revision: int, ttl_s: float | None = None) -> int | None:
+        """Write if the revision still holds; return the new one, None on conflict."""
+        ...
+
+    def watch(self, prefix: str) -> AsyncIterator[tuple[str, Versioned]]:
+        """First what is there, then changes; from the start again after a reconnect."""
+        ...
+
+
+class Serializer(Protocol):
+    """Of arguments and results only."""
+
+    codec: ClassVar[str]
+
+    def encode(self, value: object) -> bytes: ...
+
+    def decoder(self, type_: Any) -> Callable[[bytes], Any]:
+        """Compile once per task. ValueError names path, expected type and value."""
+        ...
+
+
+class Execution(Protocol):
+    """One run of one task: the argument of every hot trigger and of middlewares."""
+
+    delivery: Delivery
+    message: Message
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    state: dict[str, Any]  # scratch for plugins, gone after the run
+
+
+class TaskExecutor(Component, Protocol):
+    """Long-lived; runs executions and says how a run can be stopped."""
+
+    stops: ClassVar[Literal["cancel", "cooperative", "kill"]]
+
+    async def run(self, execution: Execution) -> Any: ...
+
+
+class Worker(Component, Protocol):
+    """Turns deliveries into outcomes."""
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Stop taking, finish, flush, release the rest. True: nothing had to be released."""
+        ...
+
+
+class Starter(Protocol):
+    """Owns processes, signals and the order of start and stop."""
+
+    def run(self, app: Any) -> int:
+        """Return the exit code."""
+        ...

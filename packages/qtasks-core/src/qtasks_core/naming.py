@@ -1,0 +1,55 @@
+"""Names: the namespace of an app, task ids, worker names, URLs fit to print."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import time
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+from qtasks_core.errors import ConfigError
+
+__all__ = ["mask_url", "new_uuid", "new_worker_name", "slug"]
+
+_V7 = 0x7 << 76
+_VARIANT = 0x2 << 62
+_RANDOM_A = 0xFFF << 64
+_RANDOM_B = (1 << 62) - 1
+
+
+def slug(name: str) -> str:
+    """Return the namespace of an app: its name in lower case, other characters than a-z, 0-9 and `-` folded to `-`.
+
+    Raises:
+        ConfigError: Nothing is left of the name.
+    """
+    result = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if not result:
+        raise ConfigError(f"name: expected a name with at least one letter or digit, got {name!r}")
+    return result
+
+
+def new_uuid() -> UUID:
+    """Return a time-ordered UUID of version 7 (RFC 9562, section 5.7): neighbours in time are neighbours in an index."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    return UUID(int=milliseconds << 80 | _V7 | (random & _RANDOM_A) | _VARIANT | (random & _RANDOM_B))
+
+
+def new_worker_name() -> str:
+    """Return a name that no other worker has: host, process and four random digits."""
+    host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-") or "host"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+def mask_url(url: str) -> str:
+    """Return the URL with its password replaced by `***`, fit for logs and errors."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    userinfo, _, host = parts.netloc.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{user}{':***' if colon else ''}@{host}"))
