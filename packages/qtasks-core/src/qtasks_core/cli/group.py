@@ -1,0 +1,92 @@
+"""The group `qtasks`: its options, and commands that are imported when they run."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+__all__ = ["CommandGroup", "LazyCommand", "qtasks"]
+
+
+class LazyCommand(NamedTuple):
+    """Where a command is, and what the overview says of it, so that the overview imports nothing."""
+
+    module: str
+    attribute: str
+    summary: str
+
+    def load(self) -> click.Command:
+        """Import the command."""
+        command = getattr(import_module(self.module), self.attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{self.module}:{self.attribute} is no click command but {type(command).__name__}")
+        return command
+
+
+COMMANDS = {
+    "add": LazyCommand("qtasks_core.cli.add", "add", "Add a task by its name."),
+    "run": LazyCommand("qtasks_core.cli.run", "run", "Run a worker until it is told to stop."),
+    "version": LazyCommand("qtasks_core.cli.version", "version", "Print the versions of what is installed."),
+}
+
+
+class CommandGroup(click.Group):
+    """A click group over `LazyCommand`s: only the command that runs is imported."""
+
+    lazy_commands = COMMANDS
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, sorted."""
+        return sorted({*self.lazy_commands, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, imported now; None where there is none."""
+        lazy = self.lazy_commands.get(cmd_name)
+        return super().get_command(ctx, cmd_name) if lazy is None else lazy.load()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that *args* name; a mistyped one is answered with the nearest name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if not near or near[0] in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the overview from the summaries."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._summary(ctx, name)) for name in self.list_commands(ctx)])
+
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        if name in self.lazy_commands:
+            return self.lazy_commands[name].summary
+        command = super().get_command(ctx, name)
+        return command.get_short_help_str() if command else ""
+
+
+@click.command(
+    "qtasks",
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 used or configured wrongly. `qtasks COMMAND --help` says more.",
+)
+@click.option(
+    "-A",
+    "--app",
+    "app",
+    metavar="MODULE:ATTRIBUTE",
+    envvar="QTASKS_APP",
+    show_envvar=True,
+    help="The app, found from the current directory; `module` alone means `module:app`.",
+)
+@click.pass_context
+def qtasks(ctx: click.Context, app: str | None) -> None:
+    """Run tasks in the background."""
+    ctx.obj = app

@@ -1,0 +1,163 @@
+"""`qtasks -A module:app run`: one worker in this process, or several under a supervisor."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from msgspec import Struct
+
+from qtasks_core.cli.banner import banner_rows, show_banner
+from qtasks_core.cli.failures import Misconfigured
+from qtasks_core.cli.loading import load_app
+from qtasks_core.cli.logs import set_up_logs
+from qtasks_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qtasks_core.app import App
+
+__all__ = ["run"]
+
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+# A worker writes what it finished after its tasks' time is over; only then is it killed.
+_LAST_WRITES_S = 5.0
+
+
+class _Settings(Struct, frozen=True, kw_only=True):
+    """The command's options, as click hands them over."""
+
+    concurrency: int | None
+    processes: int | None
+    queues: tuple[str, ...] | None
+    log_level: str
+    no_color: bool
+    worker_name: str | None
+    stop_with_parent: bool
+    shutdown_timeout: float | None
+    parent: int | None
+
+
+def _split(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Turn `-Q a,b -Q c` into ("a", "b", "c"); None when nothing was said."""
+    if not values:
+        return None
+    names = [name.strip() for value in values for name in value.split(",")]
+    if not all(names):
+        raise click.BadParameter(f"expected names separated by commas, got {','.join(values)!r}", ctx, param)
+    return tuple(dict.fromkeys(names))
+
+
+@click.command()
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Tasks at the same time, per process.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run N workers, each a process of its own, under a supervisor that replaces those that die. Not on Windows.",
+)
+@click.option(
+    "-Q", "--queues", multiple=True, callback=_split, metavar="NAME,…", help="Queues to take from; may be repeated."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(_LEVELS, case_sensitive=False),
+    default="info",
+    show_default=True,
+    help="For stderr.",
+)
+@click.option("--no-color", is_flag=True, help="No colour, not even on a terminal; as does NO_COLOR.")
+@click.option("--worker-name", metavar="NAME", help="The worker's name; with --processes the start of each name.")
+@click.option("--stop-with-parent", is_flag=True, help="Stop when the process that started this one dies.")
+@click.option(
+    "--shutdown-timeout",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Seconds that running tasks may go on after a stop was asked for.",
+)
+@click.option("--parent", type=int, hidden=True, help="Process id of the supervisor that started this worker.")
+@click.pass_obj
+def run(ref: str | None, /, **options: Any) -> None:
+    """Run a worker until SIGTERM or SIGINT: tasks in progress are finished first; a second signal is immediate."""
+    settings = _Settings(**options)
+    parent = _parent_to_watch(settings)
+    core = load_app(ref)
+    set_up_logs(settings.log_level, no_color=settings.no_color)
+    try:
+        code = _start(core, str(ref), settings, parent)
+    except ConfigError as error:
+        raise Misconfigured(str(error)) from error
+    raise SystemExit(code)
+
+
+def _parent_to_watch(settings: _Settings) -> int | None:
+    """Return whose death stops this process: asked before the app is loaded, which takes its time."""
+    if os.name == "nt" and settings.processes is not None:
+        raise click.UsageError("--processes is not available on Windows; start `qtasks run` several times instead")
+    if os.name == "nt" and settings.stop_with_parent:
+        raise click.UsageError("--stop-with-parent is not available on Windows, which does not tell when a parent dies")
+    if settings.parent is not None:
+        return settings.parent
+    return os.getppid() if settings.stop_with_parent else None
+
+
+def _start(core: App, ref: str, settings: _Settings, parent: int | None) -> int:
+    if settings.parent is None:  # a supervisor has shown the banner already
+        rows = banner_rows(core, queues=settings.queues, concurrency=settings.concurrency, processes=settings.processes)
+        show_banner(rows, no_color=settings.no_color)
+    if settings.processes is None:
+        return _run_here(core, settings, parent)
+    return _supervise(core, ref, settings, parent)
+
+
+def _run_here(core: App, settings: _Settings, parent: int | None) -> int:
+    from qtasks_core.starter import RunOptions  # noqa: PLC0415  # the engine is not needed for `run --help`
+
+    return core.run(
+        RunOptions(
+            concurrency=settings.concurrency,
+            queues=settings.queues,
+            worker_name=settings.worker_name,
+            parent=parent,
+            shutdown_timeout=settings.shutdown_timeout,
+        )
+    )
+
+
+def _supervise(core: App, ref: str, settings: _Settings, parent: int | None) -> int:
+    from qtasks_core.naming import new_worker_name  # noqa: PLC0415  # as above
+    from qtasks_core.parent import ParentWatch  # noqa: PLC0415
+    from qtasks_core.supervisor import Supervisor  # noqa: PLC0415
+
+    async def evict(name: str) -> int:
+        """Each eviction has a loop of its own, so its connections are closed with it."""
+        try:
+            return await core.evict(name)
+        finally:
+            await core.close_engine()
+
+    timeout_s = core.config.shutdown_timeout if settings.shutdown_timeout is None else settings.shutdown_timeout
+    return Supervisor(
+        lambda name: worker_command(ref, settings, name),
+        processes=settings.processes or 1,
+        name=settings.worker_name or new_worker_name(),
+        evict=evict,
+        stop_timeout_s=timeout_s + _LAST_WRITES_S,
+        parent=None if parent is None else ParentWatch(parent),
+    ).run()
+
+
+def worker_command(ref: str, settings: _Settings, name: str) -> list[str]:
+    """Return the command line of one worker under this supervisor."""
+    command = [sys.executable, "-m", "qtasks_core", "-A", ref, "run"]
+    command += ["--worker-name", name, "--parent", str(os.getpid()), "--log-level", settings.log_level]
+    if settings.concurrency is not None:
+        command += ["--concurrency", str(settings.concurrency)]
+    if settings.queues is not None:
+        command += ["--queues", ",".join(settings.queues)]
+    if settings.shutdown_timeout is not None:
+        command += ["--shutdown-timeout", str(settings.shutdown_timeout)]
+    if settings.no_color:
+        command.append("--no-color")
+    return command
