@@ -16,6 +16,7 @@ A per-item answer is as long as its input; an entry is None (done) or one of
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from enum import IntFlag
+from inspect import Signature
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
@@ -409,7 +410,29 @@ class Execution(Protocol):
     message: Message
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    state: dict[str, Any]  # scratch for plugins, gone after the run
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Scratch for plugins, gone after the run."""
+        ...
+
+    @property
+    def task_name(self) -> str: ...
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What runs."""
+        ...
+
+    @property
+    def kind(self) -> Literal["async", "thread"]:
+        """Where it runs: on the loop, or in a thread."""
+        ...
+
+    @property
+    def signature(self) -> Signature:
+        """The function's parameters."""
+        ...
 
 
 class TaskExecutor(Component, Protocol):

@@ -14,7 +14,8 @@ QTasksError
 ├── SendError                             a task could not be sent
 │   ├── SendRefusedError                  it is certainly not queued
 │   │   └── PayloadTooLargeError          it is larger than max_message_bytes
-│   └── SendUnknownError                  it may be queued; adding it again under its uuid is safe
+│   ├── SendUnknownError                  it may be queued; adding it again under its uuid is safe
+│   └── AddManyError (ExceptionGroup)     some tasks of an `add_many` could not be sent; keeps those that were
 ├── ItemError                             what a component answers for one item of a batch
 │   ├── UnavailableError                  the server is away; the item is kept and repeated
 │   ├── RefusedError                      this item will never work
@@ -35,12 +36,14 @@ QTasksError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
 __all__ = [
+    "AddManyError",
     "AlreadyExists",
     "AlreadyFinal",
     "ArgumentError",
@@ -142,6 +145,28 @@ class SendUnknownError(SendError):
     def __init__(self, message: str = "no answer came", uuid: UUID | None = None) -> None:
         super().__init__(message)
         self.uuid = uuid
+
+
+class AddManyError(ExceptionGroup[Exception], SendError):
+    """Some tasks of an `add_many` could not be sent.
+
+    Parameters:
+        message: How many of how many.
+        errors: One for each task that was not accepted.
+        tasks: In the order of the call: the task that was accepted, or None.
+    """
+
+    tasks: Sequence[Any]
+
+    def __new__(cls, message: str, errors: Sequence[Exception], tasks: Sequence[Any] = ()) -> Self:
+        """Make the group."""
+        group = super().__new__(cls, message, errors)
+        group.tasks = tasks
+        return group
+
+    def derive(self, excs: Sequence[Exception]) -> AddManyError:  # type: ignore[override]  # narrower on purpose
+        """Return a part of the group; it keeps the accepted tasks."""
+        return AddManyError(self.message, excs, self.tasks)
 
 
 class ItemError(QTasksError):

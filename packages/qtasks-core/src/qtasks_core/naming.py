@@ -33,7 +33,7 @@ def slug(name: str) -> str:
 
 
 def new_uuid() -> UUID:
-    """Return a time-ordered UUID of version 7 (RFC 9562, section 5.7): neighbours in time are neighbours in an index."""
+    """Return a UUID of version 7 (RFC 9562, section 5.7): neighbours in time are neighbours in an index."""
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
     return UUID(int=milliseconds << 80 | _V7 | (random & _RANDOM_A) | _VARIANT | (random & _RANDOM_B))

@@ -1,0 +1,305 @@
+"""An app: what both faces of `QueueTasks` share, written once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtasks_core.components import Components, Sources, build_components
+from qtasks_core.config import QueueConfig
+from qtasks_core.context import AppContext, SharedObjects
+from qtasks_core.contract import Evicts
+from qtasks_core.definition import TaskDefinition, TaskRegistry
+from qtasks_core.engine import Engine
+from qtasks_core.errors import ResultExpiredError, UnknownWireError
+from qtasks_core.forks import after_fork, keep_for_ever
+from qtasks_core.naming import slug
+from qtasks_core.options import NO_OPTIONS, CallOptions, Draft
+from qtasks_core.outgoing import draft_call
+from qtasks_core.portal import Portal
+from qtasks_core.serializers import DEFAULT_SERIALIZER, builtin_serializers
+from qtasks_core.triggers import Triggers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from uuid import UUID
+
+    from qtasks_core.aio import QueueTasks
+    from qtasks_core.contract import Serializer, Starter, TaskExecutor, TaskRecord
+    from qtasks_core.starter import RunOptions
+
+__all__ = ["App", "AppFace"]
+
+
+class App:
+    """Settings, tasks and components of one app, and its engines: one for each event loop that uses it.
+
+    Parameters:
+        name: Names the app; its slug is the namespace of everything it keeps on servers.
+        sources: URLs or instances of its components.
+        config: Settings; None reads the environment.
+        starter: Runs a worker process; None takes the default.
+        task_executor: Runs tasks; None takes the default.
+
+    Raises:
+        ConfigError: A URL or a setting is wrong, or a package is missing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sources: Sources,
+        config: QueueConfig | None,
+        starter: Starter | None = None,
+        task_executor: TaskExecutor | None = None,
+    ) -> None:
+        self.name = name
+        self.namespace = slug(name)
+        self.config = QueueConfig.from_env() if config is None else config
+        self.registry = TaskRegistry()
+        self.triggers = Triggers()
+        self.sources = sources.resolved()
+        self.task_executor = task_executor
+        self.face: AppFace | None = None
+        self._starter = starter
+        self._serializers = builtin_serializers()
+        self._result_decoders: dict[tuple[str, Any], Callable[[bytes], Any]] = {}
+        self._objects = SharedObjects()
+        self._lock = threading.Lock()
+        self._stop_worker: Callable[[], object] | None = None
+        self._engines: dict[asyncio.AbstractEventLoop, Engine] = {}
+        self._spare: Components | None = self.build_components(self.new_context())
+        self.portal = Portal(f"qtasks {self.namespace}", self.close_engine)
+        after_fork(self, App._forget)
+
+    @property
+    def broker_url(self) -> str | None:
+        """The broker's URL; None when an instance was given."""
+        return self.sources.broker_url
+
+    @property
+    def storage_url(self) -> str | None:
+        """The storage's own URL, when it has one."""
+        return self.sources.storage_url
+
+    @property
+    def global_config_url(self) -> str | None:
+        """The global config's own URL, when it has one."""
+        return self.sources.global_config_url
+
+    @property
+    def tasks(self) -> Mapping[str, TaskDefinition]:
+        """The registered tasks by name."""
+        return self.registry.as_mapping()
+
+    @property
+    def aio(self) -> QueueTasks:
+        """The awaitable face."""
+        from qtasks_core.aio import QueueTasks  # noqa: PLC0415  # the faces are built upon this module
+
+        return QueueTasks.of(self)
+
+    def describe(self) -> dict[str, str]:
+        """Return each component's URL, its password masked, or its class's name."""
+        return self.sources.describe()
+
+    def new_context(self, worker: str | None = None) -> AppContext:
+        """Return what components are built with."""
+        return AppContext(self.namespace, self.config, self._objects, worker)
+
+    def build_components(self, context: AppContext) -> Components:
+        """Build broker, storage and global config; starts none of them."""
+        return build_components(self.sources, context)
+
+    def new_engine(self, worker: str | None = None) -> Engine:
+        """Make the engine of the running loop; a worker's replaces a client's as what the loop uses."""
+        loop = asyncio.get_running_loop()
+        context = self.new_context(worker)
+        with self._lock:
+            spare, self._spare = (None, self._spare) if worker else (self._spare, None)
+            engine = Engine(
+                self.face, spare or self.build_components(context), context, DEFAULT_SERIALIZER, self.triggers
+            )
+            self._engines[loop] = engine
+        return engine
+
+    def engine(self) -> Engine:
+        """Return the engine of the running loop."""
+        found = self._engines.get(asyncio.get_running_loop())
+        if found is not None:
+            return found
+        with self._lock:
+            for loop in [loop for loop in self._engines if loop.is_closed()]:
+                del self._engines[loop]
+        return self.new_engine()
+
+    async def close_engine(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Stop the engine of a loop, by default of the running one; what was added is written first."""
+        with self._lock:
+            engine = self._engines.pop(loop or asyncio.get_running_loop(), None)
+        if engine is not None:
+            await engine.stop()
+
+    def serializer(self, codec: str) -> Serializer:
+        """Return the serializer of a codec.
+
+        Raises:
+            UnknownWireError: It is not installed.
+        """
+        found = self._serializers.get(codec)
+        if found is None:
+            raise UnknownWireError(f"expected one of the codecs {', '.join(self._serializers)}, got {codec!r}")
+        return found
+
+    def result_decoder(self, codec: str, type_: Any) -> Callable[[bytes], Any]:
+        """Return the compiled decoder of results of this type."""
+        key = (codec, type_)
+        try:
+            found = self._result_decoders.get(key)
+        except TypeError:  # an annotation that cannot be hashed
+            return self.serializer(codec).decoder(type_)
+        if found is None:
+            found = self._result_decoders[key] = self.serializer(codec).decoder(type_)
+        return found
+
+    def draft(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: CallOptions = NO_OPTIONS,
+        definition: TaskDefinition | None = None,
+    ) -> Draft:
+        """Make the draft of a call; checks it against the function's signature when the task is registered here.
+
+        Raises:
+            TypeError: The function could not be called like this.
+        """
+        definition = definition or self.registry.get(name)
+        if definition is not None:
+            definition.signature.check(args, kwargs)
+        now = self.new_context().clock() if options.expires is not None else 0.0
+        return draft_call(name, args, kwargs, options=options, definition=definition, config=self.config, now=now)
+
+    async def add(self, draft: Draft) -> TaskRecord:
+        """Send a task through the running loop's engine."""
+        return await self.engine().add(draft)
+
+    async def add_many(self, drafts: Sequence[Draft]) -> list[TaskRecord | Exception]:
+        """Send many tasks through the running loop's engine."""
+        return await self.engine().add_many(drafts)
+
+    async def record(self, uuid: UUID) -> TaskRecord:
+        """Return a task's record.
+
+        Raises:
+            ResultExpiredError: Nothing is known of it.
+        """
+        found = await self.engine().get(uuid)
+        if found is None:
+            raise ResultExpiredError(f"nothing is known of task {uuid}: it expired, or never was")
+        return found
+
+    async def evict(self, worker: str) -> int:
+        """Take a dead or hung worker's deliveries away at once; return how many, 0 where the broker cannot.
+
+        Parameters:
+            worker: Its name.
+        """
+        engine = self.engine()
+        await engine.ensure_started()
+        return await engine.broker.evict(worker) if isinstance(engine.broker, Evicts) else 0
+
+    @property
+    def starter(self) -> Starter:
+        """What runs a worker process."""
+        if self._starter is None:
+            from qtasks_core.starter import DefaultStarter  # noqa: PLC0415  # clients never need it
+
+            self._starter = DefaultStarter()
+        return self._starter
+
+    def run(self, options: RunOptions | None = None) -> int:
+        """Run a worker in this process until it is stopped; return the exit code.
+
+        Parameters:
+            options: What differs from the settings.
+        """
+        from qtasks_core.starter import DefaultStarter, RunOptions  # noqa: PLC0415  # as above
+
+        starter = self.starter
+        if isinstance(starter, DefaultStarter):
+            return starter.run(self, options or RunOptions())
+        return starter.run(self.face)
+
+    def on_stop_worker(self, stop: Callable[[], object] | None) -> None:
+        """Remember how the worker that runs in this process is stopped; None: there is none."""
+        self._stop_worker = stop
+
+    def stop_worker(self) -> None:
+        """Ask the worker that runs in this process, if any, to stop; may be called from any thread."""
+        if self._stop_worker is not None:
+            self._stop_worker()
+
+    def _forget(self) -> None:
+        keep_for_ever((self._engines, self._spare))
+        self._lock = threading.Lock()
+        self._engines = {}
+        self._spare = None
+        self._stop_worker = None
+
+
+class AppFace:
+    """What the blocking and the async face of an app have in common.
+
+    Parameters:
+        core: The app.
+    """
+
+    def __init__(self, core: App) -> None:
+        self.core = core
+        if core.face is None:
+            core.face = self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} {self.core.name!r} {self.core.describe()['broker']}>"
+
+    @property
+    def name(self) -> str:
+        """The app's name."""
+        return self.core.name
+
+    @property
+    def config(self) -> QueueConfig:
+        """The app's settings."""
+        return self.core.config
+
+    @property
+    def tasks(self) -> Mapping[str, TaskDefinition]:
+        """The registered tasks by name."""
+        return self.core.tasks
+
+    @property
+    def starter(self) -> Starter:
+        """What runs a worker process."""
+        return self.core.starter
+
+    def run_forever(self, *, concurrency: int | None = None, queues: Sequence[str] | None = None) -> int:
+        """Run a worker in this process until it is stopped by a signal; return the exit code.
+
+        Parameters:
+            concurrency: Tasks at the same time; the setting by default.
+            queues: Queues to take from; the setting by default.
+        """
+        from qtasks_core.starter import RunOptions  # noqa: PLC0415  # clients never need it
+
+        return self.core.run(RunOptions(concurrency=concurrency, queues=tuple(queues) if queues else None))
+
+    def _declare(self, wrap: Callable[[App, TaskDefinition], Any], function: Any, options: dict[str, Any]) -> Any:
+        if function is None:
+            return partial(self._declare, wrap, options=options)
+        definition = TaskDefinition(function, **options)
+        self.core.registry.add(definition)
+        return wrap(self.core, definition)

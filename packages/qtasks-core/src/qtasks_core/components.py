@@ -1,0 +1,170 @@
+"""From URLs to components: entry points by scheme, and what is used where no URL is given."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from urllib.parse import urlsplit
+
+from qtasks_core.contract import Capability
+from qtasks_core.errors import ConfigError, PluginError, UnknownSchemeError
+from qtasks_core.naming import mask_url
+
+if TYPE_CHECKING:
+    from qtasks_core.contract import Broker, ComponentContext, GlobalConfig, Results, Storage
+
+__all__ = ["API_VERSION", "SCHEME_EXTRAS", "Components", "Sources", "build_components"]
+
+API_VERSION = 1
+DEFAULT_URL = "sqlite:///qtasks.db"
+SCHEME_EXTRAS = {"sqlite": "sqlite"}
+"""Scheme → extra of the `qtasks` distribution that brings it: for hints only."""
+
+_GROUPS = {"broker": "qtasks.brokers", "storage": "qtasks.storages", "global_config": "qtasks.global_configs"}
+
+
+class Components(NamedTuple):
+    """The three parts of an app that talk to servers."""
+
+    broker: Broker
+    storage: Results
+    global_config: GlobalConfig | None
+
+
+class Sources(NamedTuple):
+    """What the user named for each part: a URL, an instance, or nothing."""
+
+    broker_url: str | None = None
+    storage_url: str | None = None
+    global_config_url: str | None = None
+    broker: Broker | None = None
+    storage: Storage | Results | None = None
+    global_config: GlobalConfig | None = None
+
+    def resolved(self) -> Sources:
+        """Return the same with the broker's URL filled in: the environment's, else the embedded default."""
+        if self.broker_url is not None or self.broker is not None:
+            return self
+        return self._replace(broker_url=os.environ.get("QTASKS_BROKER_URL") or DEFAULT_URL)
+
+    def describe(self) -> dict[str, str]:
+        """Return for each part its URL with the password masked, its class's name, or where it comes from."""
+        result = {}
+        for part in _GROUPS:
+            instance, url = getattr(self, part), getattr(self, f"{part}_url")
+            inherited = self.broker_url or type(self.broker).__name__
+            result[part] = type(instance).__name__ if instance is not None else mask_url(url or inherited)
+        return result
+
+
+class _Factory(Protocol):
+    def __call__(self, url: str, context: ComponentContext) -> Any: ...
+
+
+def build_components(sources: Sources, context: ComponentContext) -> Components:
+    """Build the parts that an app's URLs and instances name; what is not named comes from the broker's server.
+
+    Raises:
+        ConfigError: A URL is wrong, no package serves its scheme, or the package that does is broken.
+    """
+    broker = sources.broker or _build("broker", _require_url(sources), context)
+    storage = sources.storage or _build_or_inherit("storage", sources, context)
+    if storage is None:
+        raise ConfigError("no storage: the broker brings none; name one with storage_url= or storage=")
+    global_config = sources.global_config or _build_or_inherit("global_config", sources, context)
+    return Components(broker, storage, global_config)
+
+
+def _require_url(sources: Sources) -> str:
+    if sources.broker_url is None:
+        raise ConfigError("no broker: name one with broker_url= or broker=")
+    return sources.broker_url
+
+
+def _build_or_inherit(part: str, sources: Sources, context: ComponentContext) -> Any:
+    """Build a part from its own URL, else from the broker's when its package has that part, else from the storage's.
+
+    A global config with compare-and-set goes before one without: State and locks need it.
+    """
+    own: str | None = getattr(sources, f"{part}_url")
+    if own is not None:
+        return _build(part, own, context)
+    inherited = [
+        url for url in (sources.broker_url, sources.storage_url) if url and _entry_points(part, scheme_of(url))
+    ]
+    if not inherited:
+        return None
+    if part == "global_config":
+        inherited.sort(key=lambda url: not _can_compare_and_set(url))
+    return _build(part, inherited[0], context)
+
+
+def _can_compare_and_set(url: str) -> bool:
+    capabilities = getattr(_load("global_config", scheme_of(url)), "capabilities", Capability(0))
+    return Capability.CAS in capabilities
+
+
+def _build(part: str, url: str, context: ComponentContext) -> Any:
+    factory = _load(part, scheme_of(url))
+    return factory(url, context)
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a component's URL.
+
+    Raises:
+        ConfigError: It is no URL.
+    """
+    scheme = urlsplit(str(url)).scheme
+    if not scheme:
+        raise ConfigError(f"expected a URL such as {DEFAULT_URL!r} or 'memory://', got {url!r}")
+    return scheme
+
+
+def _load(part: str, scheme: str) -> _Factory:
+    found = _entry_points(part, scheme)
+    if not found:
+        raise UnknownSchemeError(_unknown(part, scheme))
+    if len(found) > 1:
+        owners = ", ".join(_owner(point) for point in found)
+        raise PluginError(f"{part} for {scheme}://: more than one distribution serves it: {owners}; uninstall one")
+    return _load_point(part, scheme, found[0])
+
+
+def _load_point(part: str, scheme: str, point: EntryPoint) -> _Factory:
+    where = f"{part} for {scheme}:// ({_owner(point)}, entry point {point.value})"
+    try:
+        factory = point.load()
+    except Exception as error:
+        raise PluginError(f"{where} cannot be loaded: {error!r}") from error
+    if not callable(factory):
+        raise PluginError(f"{where}: expected a class, got {factory!r}")
+    api = getattr(factory, "qtasks_api", None)
+    if api != API_VERSION:
+        raise PluginError(
+            f"{where}: expected qtasks_api {API_VERSION}, got {api!r}; install releases that fit together"
+        )
+    return cast("_Factory", factory)
+
+
+def _entry_points(part: str, scheme: str) -> list[EntryPoint]:
+    return list(entry_points(group=_GROUPS[part], name=scheme.replace("+", ".")))
+
+
+def _owner(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown distribution"
+
+
+def _unknown(part: str, scheme: str) -> str:
+    extra = SCHEME_EXTRAS.get(scheme)
+    if extra is not None:
+        return f'{part}: {scheme}:// needs a package that is not installed: pip install "qtasks[{extra}]"'
+    known = sorted({point.name.replace(".", "+") for point in entry_points(group=_GROUPS[part])})
+    near = difflib.get_close_matches(scheme, [*known, *SCHEME_EXTRAS], n=1)
+    hint = f"; did you mean {near[0]}://?" if near else ""
+    return (
+        f"{part}: no installed package serves {scheme}://{hint} Installed: {', '.join(f'{one}://' for one in known)}. "
+        f"A package brings a scheme by an entry point in the group {_GROUPS[part]!r}."
+    )

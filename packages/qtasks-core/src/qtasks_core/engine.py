@@ -1,0 +1,267 @@
+"""The engine: an app's components on one event loop, and the client's half of what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from qtasks_core.contract import FusedSender, Storage
+from qtasks_core.errors import (
+    AlreadyExists,
+    ConfigError,
+    ResultExpiredError,
+    SendRefusedError,
+    SendUnknownError,
+    UnavailableError,
+)
+from qtasks_core.group_commit import Backoff, BufferLimits, GroupCommit
+from qtasks_core.outgoing import encode_draft
+from qtasks_core.writes import add_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from uuid import UUID
+
+    from qtasks_core.components import Components
+    from qtasks_core.config import QueueConfig
+    from qtasks_core.context import AppContext
+    from qtasks_core.contract import Component, Serializer, TaskRecord
+    from qtasks_core.options import Draft
+    from qtasks_core.triggers import Triggers
+    from qtasks_core.writes import Addition
+
+__all__ = ["Engine", "buffer_limits"]
+
+logger = logging.getLogger("qtasks.engine")
+
+
+class Engine:
+    """Adds tasks and waits for results on one event loop; a worker adds its own half on top.
+
+    Parameters:
+        owner: What triggers are told is the app.
+        components: Broker, storage and global config, built but not started.
+        context: What they were built with.
+        serializer: For arguments.
+        triggers: The app's triggers.
+    """
+
+    def __init__(
+        self, owner: Any, components: Components, context: AppContext, serializer: Serializer, triggers: Triggers
+    ) -> None:
+        self.owner = owner
+        self.broker, self.storage, self.global_config = components
+        self.context = context
+        self.serializer = serializer
+        self.triggers = triggers
+        self.config: QueueConfig = context.config
+        self.is_started = False
+        self._starting = asyncio.Lock()
+        self._started: list[tuple[str, Component]] = []
+        self._adds: GroupCommit[Addition] = GroupCommit(
+            self._write_additions, buffer_limits(self.config), "added tasks"
+        )
+        self._write: Callable[[Sequence[Addition]], Awaitable[Sequence[Exception | None]]] | None = None
+        self._before = triggers.of("qtasks_add_task_before_broker")
+        self._after = triggers.of("qtasks_add_task_after_broker")
+        self._broker_before = triggers.of("broker_add_before")
+        self._broker_after = triggers.of("broker_add_after")
+        self._storage_add = triggers.of("storage_add")
+
+    @property
+    def fuses(self) -> bool:
+        """Whether broker and storage share a server, so that their writes are one step."""
+        return isinstance(self.broker, FusedSender) and self.broker.fuses(self.storage)
+
+    async def start(self, timeout_s: float | None = None, *, control: bool = False) -> None:
+        """Start the parts that are not started yet, waiting with backoff for a server that is away.
+
+        Parameters:
+            timeout_s: Seconds to wait for a server; None waits for ever.
+            control: Start the global config too (a worker's need).
+
+        Raises:
+            SendRefusedError: A server was away for the whole time.
+            ConfigError: A part cannot work as it is set up.
+        """
+        async with self._starting:
+            deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+            if control and self.global_config is not None:
+                await self._start_part("global_config", self.global_config, deadline)
+            await self._start_part("storage", self.storage, deadline)
+            await self._start_part("broker", self.broker, deadline)
+            self.is_started = True
+
+    async def stop(self) -> None:
+        """Write what was added, then stop the parts in reverse order."""
+        if self.is_started:
+            try:
+                async with asyncio.timeout(self.config.send_timeout):
+                    await self._adds.drain()
+            except TimeoutError:
+                logger.exception("%d added tasks could not be written before the stop", len(self._adds))
+        await self._adds.close()
+        self.is_started = False
+        while self._started:
+            name, part = self._started.pop()
+            await self._stop_part(name, part)
+
+    async def add(self, draft: Draft) -> TaskRecord:
+        """Send one task; return its record when it is safe.
+
+        Raises:
+            SendRefusedError: It is certainly not queued.
+            SendUnknownError: It may be queued.
+            CodecError: An argument cannot travel.
+        """
+        addition = await self._prepare(draft)
+        try:
+            await self._adds.submit(addition, len(addition[1].body), self.config.send_timeout)
+        except Exception as error:  # noqa: BLE001  # sorted by _added
+            return await self._added(addition, draft, error)
+        return await self._added(addition, draft, None)
+
+    async def add_many(self, drafts: Sequence[Draft]) -> list[TaskRecord | Exception]:
+        """Send many tasks in as few writes as possible; return a record or an error for each, as `add` would."""
+        prepared = [await self._try_prepare(draft) for draft in drafts]
+        additions = [one for one in prepared if not isinstance(one, Exception)]
+        sized = [(addition, len(addition[1].body)) for addition in additions]
+        answers = iter(await self._adds.submit_many(sized, self.config.send_timeout))
+        results: list[TaskRecord | Exception] = []
+        for draft, one in zip(drafts, prepared, strict=True):
+            if isinstance(one, Exception):
+                results.append(one)
+                continue
+            try:
+                results.append(await self._added(one, draft, next(answers)))
+            except Exception as error:  # noqa: BLE001  # one task's error is its own
+                results.append(error)
+        return results
+
+    async def get(self, uuid: UUID) -> TaskRecord | None:
+        """Return the record of a task, None when nothing is known of it.
+
+        Raises:
+            ConfigError: The storage is a mailbox that keeps no records.
+        """
+        await self.ensure_started()
+        if not isinstance(self.storage, Storage):
+            raise ConfigError("this broker keeps no records for others to read: name a storage with storage_url=")
+        return (await self.storage.get([uuid]))[0]
+
+    async def wait(self, uuid: UUID, timeout_s: float | None) -> TaskRecord:
+        """Return the final record of a task.
+
+        Raises:
+            TimeoutError: It did not end in time.
+            ResultExpiredError: Nobody keeps its record.
+        """
+        await self.ensure_started()
+        backoff = Backoff()
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    return await self.storage.wait(uuid, None)
+                except UnavailableError as error:
+                    logger.debug("waiting for task %s: %s", uuid, error)
+                    await backoff.wait()
+
+    async def ensure_started(self) -> None:
+        """Start on first use, within `send_timeout`."""
+        if not self.is_started:
+            await self.start(self.config.send_timeout)
+
+    async def _try_prepare(self, draft: Draft) -> Addition | Exception:
+        try:
+            return await self._prepare(draft)
+        except Exception as error:  # noqa: BLE001  # one task's error is its own
+            return error
+
+    async def _prepare(self, draft: Draft) -> Addition:
+        if self._before or self._broker_before:
+            draft = await self._replace_draft(draft)
+        address = self.storage.address
+        record, envelope = encode_draft(draft, self.serializer, self.config, self.context.clock(), address)
+        if self._storage_add:
+            record = await self.triggers.replace(self._storage_add, "record", storage=self.storage, record=record)
+        return record, envelope
+
+    async def _added(self, addition: Addition, draft: Draft, error: Exception | None) -> TaskRecord:
+        record = addition[0]
+        if isinstance(error, AlreadyExists):
+            record = await self._first(error.uuid, record)
+        elif isinstance(error, SendUnknownError):
+            raise SendUnknownError(str(error), draft.uuid) from None
+        elif error is not None:
+            raise error
+        if self._after or self._broker_after:
+            await self._notify_added(draft)
+        return record
+
+    async def _write_additions(self, batch: Sequence[Addition]) -> Sequence[Exception | None]:
+        if self._write is None:
+            if not self.is_started:
+                await self.start(self.config.send_timeout)
+            self._write = add_writer(self.broker, self.storage)
+        return await self._write(batch)
+
+    async def _first(self, uuid: UUID, record: TaskRecord) -> TaskRecord:
+        """Return what is there: an own uuid is a success, whether it was added before or a reply was lost."""
+        if isinstance(self.storage, Storage):
+            there = (await self.storage.get([uuid]))[0]
+            if there is not None:
+                return there
+        if uuid == record.uuid:
+            return record
+        raise ResultExpiredError(f"the task {uuid} that is there already has ended and its record is gone")
+
+    async def _replace_draft(self, draft: Draft) -> Draft:
+        uuid = draft.uuid
+        draft = await self.triggers.replace(
+            self._before, "message", qtasks=self.owner, broker=self.broker, message=draft
+        )
+        draft = await self.triggers.replace(
+            self._broker_before, "message", broker=self.broker, storage=self.storage, message=draft
+        )
+        if draft.uuid != uuid:
+            raise ConfigError(f"a trigger changed the uuid of task {draft.task_name!r}; it may change anything else")
+        return draft
+
+    async def _notify_added(self, draft: Draft) -> None:
+        await self.triggers.notify(self._after, qtasks=self.owner, broker=self.broker, message=draft)
+        await self.triggers.notify(self._broker_after, broker=self.broker, storage=self.storage, message=draft)
+
+    async def _start_part(self, name: str, part: Component, deadline: float | None) -> None:
+        if any(one is part for _, one in self._started):
+            return
+        chain = self.triggers.of(f"{name}_start")
+        if chain:
+            await self.triggers.start(chain, **{name: part, "worker": self.context.worker})
+        backoff = Backoff()
+        while True:
+            try:
+                await part.start()
+                break
+            except UnavailableError as error:
+                if deadline is not None and asyncio.get_running_loop().time() >= deadline:
+                    raise SendRefusedError(f"the {name} could not be reached: {error}") from error
+                logger.warning("the %s is away: %s; trying again", name, error)
+                await backoff.wait()
+        self._started.append((name, part))
+
+    async def _stop_part(self, name: str, part: Component) -> None:
+        chain = self.triggers.of(f"{name}_stop")
+        if chain:
+            await self.triggers.notify(chain, **{name: part, "worker": self.context.worker})
+        try:
+            await part.stop()
+        except Exception:
+            logger.exception("the %s did not stop cleanly", name)
+
+
+def buffer_limits(config: QueueConfig) -> BufferLimits:
+    """Return the bounds of writes and buffers that an app's settings ask for."""
+    return BufferLimits(
+        config.flush_items, config.flush_bytes, config.buffer_items, config.buffer_bytes, config.send_timeout
+    )

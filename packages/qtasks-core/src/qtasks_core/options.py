@@ -1,0 +1,84 @@
+"""Options of a call, and the draft of a task that they go into."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Annotated, Any, get_type_hints
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from qtasks_core.errors import ConfigError
+
+__all__ = ["CallOptions", "Draft"]
+
+Headers = dict[str, str]
+
+
+class CallOptions(Struct, frozen=True, kw_only=True):
+    """How one call is queued; None leaves the task's or the app's default.
+
+    Raises:
+        ConfigError: An option is of the wrong type or out of range.
+    """
+
+    priority: Annotated[int, Meta(ge=-128, le=127)] | None = None
+    """Lower goes first."""
+    queue: Annotated[str, Meta(min_length=1)] | None = None
+    delay: Annotated[float, Meta(ge=0)] | None = None
+    """Seconds that the server holds the task back."""
+    eta: dt.datetime | None = None
+    """When the task is due; naive times are local."""
+    expires: Annotated[float, Meta(gt=0)] | dt.datetime | None = None
+    """Seconds from now, or a time, after which the task is not started."""
+    uuid: UUID | None = None
+    """The task's id; adding one that is there returns the first task."""
+    headers: Headers | None = None
+    results: bool = True
+    """False: nobody will ask for the result, so none is kept."""
+    result_ttl: Annotated[float, Meta(ge=0)] | None = None
+    """Seconds that the result is kept."""
+
+    def __post_init__(self) -> None:
+        for name, type_ in _option_types().items():
+            value = getattr(self, name)
+            if value is None or isinstance(value, (dt.datetime, UUID)):
+                continue
+            try:
+                msgspec.convert(value, type_)
+            except msgspec.ValidationError as error:
+                text = str(error)
+                raise ConfigError(f"option {name}: {text[:1].lower()}{text[1:]}; got {value!r}") from None
+        if self.delay is not None and self.eta is not None:
+            raise ConfigError("options delay and eta: expected one of them, got both")
+
+
+_cached_types: dict[str, Any] = {}
+
+
+def _option_types() -> dict[str, Any]:
+    if not _cached_types:
+        hints = get_type_hints(CallOptions, include_extras=True)
+        _cached_types.update({name: hints[name] for name in CallOptions.__struct_fields__})
+    return _cached_types
+
+
+NO_OPTIONS = CallOptions()
+
+
+class Draft(Struct, kw_only=True):
+    """A task about to be sent: values, not bytes. Triggers may change it; its uuid stays."""
+
+    task_name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    uuid: UUID
+    queue: str
+    priority: int = 0
+    delay_s: float = 0.0
+    due_at: float | None = None
+    expires_at: float | None = None
+    headers: Headers = {}
+    result_ttl_s: float | None = None

@@ -1,0 +1,149 @@
+"""From a call to what travels: a draft of values, then a record and an envelope of bytes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from qtasks_core.contract import Envelope, Message, TaskRecord
+from qtasks_core.errors import CodecError, PayloadTooLargeError
+from qtasks_core.naming import new_uuid
+from qtasks_core.options import NO_OPTIONS, CallOptions, Draft
+from qtasks_core.serializers import check_depth
+from qtasks_core.wire import pack_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qtasks_core.config import QueueConfig
+    from qtasks_core.contract import Serializer
+    from qtasks_core.definition import TaskDefinition
+
+__all__ = ["draft_call", "encode_draft"]
+
+
+def draft_call(
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    options: CallOptions = NO_OPTIONS,
+    definition: TaskDefinition | None,
+    config: QueueConfig,
+    now: float,
+) -> Draft:
+    """Make the draft of a call: the call's options first, then the task's, then the app's.
+
+    Parameters:
+        name: The task's name; it may be unknown here.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        options: What the caller asked for.
+        definition: The task as registered here, or None.
+        config: The app's settings.
+        now: UTC epoch seconds.
+    """
+    queue, priority, result_ttl_s = config.queues[0], 0, None
+    if definition is not None:
+        queue, priority, result_ttl_s = definition.queue or queue, definition.priority, definition.result_ttl
+    if options is NO_OPTIONS:
+        return Draft(
+            task_name=name,
+            args=args,
+            kwargs=kwargs,
+            uuid=new_uuid(),
+            queue=queue,
+            priority=priority,
+            result_ttl_s=result_ttl_s,
+        )
+    return Draft(
+        task_name=name,
+        args=args,
+        kwargs=kwargs,
+        uuid=options.uuid or new_uuid(),
+        queue=options.queue or queue,
+        priority=priority if options.priority is None else options.priority,
+        delay_s=options.delay or 0.0,
+        due_at=None if options.eta is None else _epoch(options.eta),
+        expires_at=_expires_at(options.expires, now),
+        headers=options.headers or {},
+        result_ttl_s=_result_ttl_s(options, result_ttl_s),
+    )
+
+
+def encode_draft(
+    draft: Draft, serializer: Serializer, config: QueueConfig, now: float, reply_to: str | None
+) -> tuple[TaskRecord, Envelope]:
+    """Return the record and the envelope of a draft.
+
+    Raises:
+        CodecError: An argument cannot be encoded, or is nested deeper than `max_depth`.
+        PayloadTooLargeError: The body is larger than `max_message_bytes`.
+    """
+    args = _encode(draft, "arguments", draft.args, serializer, config.max_depth)
+    kwargs = _encode(draft, "keyword arguments", draft.kwargs, serializer, config.max_depth)
+    ttl_s = draft.result_ttl_s
+    message = Message(draft.task_name, args, kwargs, serializer.codec, None, ttl_s, None, None, draft.headers)
+    body = pack_message(message)
+    _check_size(draft.task_name, body, config.max_message_bytes)
+    envelope = Envelope(
+        draft.uuid,
+        draft.queue,
+        body,
+        draft.priority,
+        1,
+        draft.delay_s,
+        draft.due_at,
+        draft.expires_at,
+        reply_to=None if ttl_s == 0 else reply_to,
+        created_at=now,
+    )
+    return _record(draft, envelope), envelope
+
+
+def _record(draft: Draft, envelope: Envelope) -> TaskRecord:
+    return TaskRecord(
+        uuid=draft.uuid,
+        task_name=draft.task_name,
+        queue=draft.queue,
+        status="new",
+        priority=draft.priority,
+        created_at=envelope.created_at,
+        updated_at=envelope.created_at,
+        body=envelope.body,
+        ttl_s=draft.result_ttl_s,
+        reply_to=envelope.reply_to,
+    )
+
+
+def _encode(draft: Draft, what: str, value: object, serializer: Serializer, max_depth: int) -> bytes:
+    try:
+        raw = serializer.encode(value)
+        check_depth(raw, value, max_depth)
+    except CodecError as error:
+        raise CodecError(f"task {draft.task_name!r}: its {what} {error}") from None
+    return raw
+
+
+def _check_size(name: str, body: bytes, limit: int) -> None:
+    if len(body) > limit:
+        raise PayloadTooLargeError(
+            f"task {name!r}: the message has {len(body):,} bytes, max_message_bytes is {limit:,}; "
+            "pass a reference to the data (a path, a key), or raise the setting on every client and worker"
+        )
+
+
+def _epoch(moment: dt.datetime) -> float:
+    return moment.timestamp()
+
+
+def _expires_at(expires: float | dt.datetime | None, now: float) -> float | None:
+    if expires is None:
+        return None
+    return _epoch(expires) if isinstance(expires, dt.datetime) else now + expires
+
+
+def _result_ttl_s(options: CallOptions, default: float | None) -> float | None:
+    if not options.results:
+        return 0.0
+    return default if options.result_ttl is None else options.result_ttl

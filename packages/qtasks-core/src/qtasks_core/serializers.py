@@ -1,0 +1,118 @@
+"""How arguments and results become bytes: msgpack by msgspec, with pydantic models as guests."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from qtasks_core.errors import CodecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtasks_core.contract import Serializer
+
+__all__ = ["DEFAULT_SERIALIZER", "MsgpackSerializer", "builtin_serializers", "check_depth", "convert"]
+
+_CONTAINER_BYTES = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])  # msgpack: fixmap, fixarray, array 16/32, map 16/32
+_OTHER_BYTES = bytes(byte for byte in range(256) if byte not in _CONTAINER_BYTES)
+
+
+class MsgpackSerializer:
+    """The default codec: everything that msgspec knows, without pickle."""
+
+    codec: ClassVar[str] = "msgpack"
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=_encode_guest)
+
+    def encode(self, value: object) -> bytes:
+        """Return the value as msgpack.
+
+        Raises:
+            CodecError: It holds something that cannot travel; the message names its type.
+        """
+        try:
+            return self._encoder.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise CodecError(f"cannot be encoded as msgpack: {error}") from None
+
+    def decoder(self, type_: Any) -> Callable[[bytes], Any]:
+        """Return a function that reads a value of this type; strict, as `msgspec.convert`."""
+        decode = msgspec.msgpack.Decoder(type_, dec_hook=_decode_guest).decode
+
+        def read(raw: bytes) -> Any:
+            try:
+                return decode(raw)
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise CodecError(str(error)) from None
+
+        return read
+
+
+def convert(value: Any, type_: Any) -> Any:
+    """Make a decoded value what an annotation says, strictly.
+
+    Raises:
+        CodecError: It does not fit; the message has the path and what was expected.
+    """
+    try:
+        return msgspec.convert(value, type_, dec_hook=_decode_guest)
+    except msgspec.ValidationError as error:
+        raise CodecError(str(error)) from None
+
+
+def check_depth(raw: bytes, value: object, limit: int) -> None:
+    """Refuse a value that is nested deeper than *limit*.
+
+    The bytes are counted first: fewer container headers than *limit* cannot nest deeper, which spares the walk.
+
+    Raises:
+        CodecError: It is nested deeper.
+    """
+    if len(raw) <= limit or len(raw.translate(None, _OTHER_BYTES)) <= limit:
+        return
+    level: list[Any] = [value]
+    for _ in range(limit + 1):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise CodecError(f"nested deeper than max_depth ({limit})")
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [child for child in value.values() if isinstance(child, (dict, list, tuple))]
+    if isinstance(value, (list, tuple)):
+        return [child for child in value if isinstance(child, (dict, list, tuple))]
+    return []
+
+
+def _encode_guest(value: Any) -> Any:
+    if (pydantic := sys.modules.get("pydantic")) is not None and isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="python")
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    raise TypeError(f"{name} is no type that can travel; pass plain data, a dataclass or a msgspec Struct")
+
+
+def _decode_guest(type_: Any, value: Any) -> Any:
+    pydantic: Any = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(type_, type) and issubclass(type_, pydantic.BaseModel):
+        model: Any = type_
+        try:
+            return model.model_validate(value)
+        except pydantic.ValidationError as error:
+            raise ValueError(str(error)) from None
+    if isinstance(type_, type) and isinstance(value, type_):
+        return value
+    raise ValueError(f"Expected `{getattr(type_, '__name__', type_)}`, got `{type(value).__name__}`")
+
+
+DEFAULT_SERIALIZER = MsgpackSerializer()
+
+
+def builtin_serializers() -> dict[str, Serializer]:
+    """Return the serializers that every app has, by codec."""
+    return {DEFAULT_SERIALIZER.codec: DEFAULT_SERIALIZER}

@@ -1,0 +1,266 @@
+"""What users see of a task: a snapshot of its record that can also act, in an awaitable and a blocking form."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from qtasks_core.errors import (
+    CodecError,
+    ResultExpiredError,
+    TaskCancelledError,
+    TaskDeadError,
+    TaskFailedError,
+    WireError,
+)
+from qtasks_core.wire import RemoteError, unframe, unpack_error, unpack_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+    from uuid import UUID
+
+    from qtasks_core.app import App
+    from qtasks_core.contract import Status, TaskRecord
+
+__all__ = ["AddCall", "BlockingTask", "Task", "TaskSnapshot"]
+
+R = TypeVar("R")
+
+
+class TaskSnapshot(Generic[R]):
+    """A task as it was when it was read: fields, and nothing that talks to a server.
+
+    Parameters:
+        app: The app it belongs to.
+        record: Its record.
+        returns: The type of its result, `Any` when unknown.
+    """
+
+    def __init__(self, app: App, record: TaskRecord, returns: Any = Any) -> None:
+        self._app = app
+        self._record = record
+        self._returns = returns
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.task_name} {self.uuid} {self.status}>"
+
+    @property
+    def record(self) -> TaskRecord:
+        """The record as the storage keeps it."""
+        return self._record
+
+    @property
+    def uuid(self) -> UUID:
+        """The task's id."""
+        return self._record.uuid
+
+    @property
+    def task_name(self) -> str:
+        """The name under which it is registered."""
+        return self._record.task_name
+
+    @property
+    def status(self) -> Status:
+        """One of new, process, retry, success, error, cancel, dead."""
+        return self._record.status
+
+    @property
+    def priority(self) -> int:
+        """Lower goes first."""
+        return self._record.priority
+
+    @property
+    def queue(self) -> str:
+        """The queue it was put on."""
+        return self._record.queue
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._record.attempt
+
+    @property
+    def created_at(self) -> float:
+        """When it was added (UTC epoch seconds)."""
+        return self._record.created_at
+
+    @property
+    def updated_at(self) -> float:
+        """When its record was last written (UTC epoch seconds)."""
+        return self._record.updated_at
+
+    @property
+    def started_at(self) -> float | None:
+        """When its last run began (UTC epoch seconds)."""
+        return self._record.started_at
+
+    @property
+    def finished_at(self) -> float | None:
+        """When it ended (UTC epoch seconds)."""
+        return self._record.finished_at
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that ran it last."""
+        return self._record.worker
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was cancelled or declared dead."""
+        return self._record.reason
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Its positional arguments, as plain decoded data."""
+        return self._arguments[0]
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Its keyword arguments, as plain decoded data."""
+        return self._arguments[1]
+
+    @property
+    def error(self) -> RemoteError | None:
+        """What the task raised: type, message and traceback as text."""
+        return None if self._record.error is None else unpack_error(self._record.error)
+
+    @property
+    def returning(self) -> R | None:
+        """Its result; None while there is none."""
+        return None if self._record.result is None else self._decode_result(self._record)
+
+    @cached_property
+    def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        message = unpack_message(self._record.body)
+        decode = self._app.serializer(message.codec).decoder(Any)
+        return tuple(decode(message.args)), decode(message.kwargs)
+
+    def _decode_result(self, record: TaskRecord) -> R:
+        if record.result is None:
+            raise ResultExpiredError(f"task {record.task_name} {record.uuid} succeeded, but its result was not kept")
+        try:
+            raw = bytes(unframe(record.result))
+            return cast("R", self._app.result_decoder(record.codec, self._returns)(raw))
+        except (WireError, CodecError) as error:
+            raise CodecError(f"the result of task {record.task_name} {record.uuid}: {error}") from None
+
+    def _outcome(self, record: TaskRecord) -> R:
+        if record.status == "success":
+            return self._decode_result(record)
+        if record.status == "cancel":
+            raise TaskCancelledError(record.reason or "cancelled")
+        name = f"task {record.task_name} {record.uuid}"
+        if record.status == "dead":
+            raise TaskDeadError(f"{name} is dead: {record.reason or 'no reason was kept'}", record.uuid)
+        error = RemoteError("", "no error was kept", "") if record.error is None else unpack_error(record.error)
+        text = f"{name} failed: {error.type_name}: {error.message}"
+        raise TaskFailedError(text, record.uuid, error.type_name, error.traceback)
+
+
+class Task(TaskSnapshot[R]):
+    """The awaitable form, of `qtasks.asyncio`."""
+
+    async def result(self, timeout: float | None = None) -> R:
+        """Wait for the end and return the value.
+
+        Parameters:
+            timeout: Seconds; None waits without limit.
+
+        Raises:
+            TaskFailedError: The task raised; has the remote traceback.
+            TaskCancelledError: It was cancelled or expired.
+            TimeoutError: It did not end in time; it goes on.
+            ResultExpiredError: Nobody keeps its result.
+        """
+        return self._outcome(await self._final(timeout))
+
+    async def wait(self, timeout: float | None = None) -> Task[R]:
+        """Wait for the end and return self, renewed; raises as `result`, but not for how the task ended."""
+        await self._final(timeout)
+        return self
+
+    async def refresh(self) -> Task[R]:
+        """Read the record again and return self.
+
+        Raises:
+            ResultExpiredError: It is gone.
+        """
+        self._record = await self._app.record(self.uuid)
+        return self
+
+    async def _final(self, timeout: float | None) -> TaskRecord:
+        if self._record.ttl_s == 0:
+            raise ResultExpiredError(f"task {self.task_name} {self.uuid} was added with results=False: none is kept")
+        if self._record.finished_at is None:
+            self._record = await self._app.engine().wait(self.uuid, timeout)
+        return self._record
+
+
+class BlockingTask(TaskSnapshot[R]):
+    """The blocking form, of `qtasks`; each method does what its awaitable twin in `Task` does."""
+
+    @property
+    def aio(self) -> Task[R]:
+        """The awaitable form of the same task."""
+        return Task(self._app, self._record, self._returns)
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for the end and return the value; see `Task.result`."""
+        value: R = self._cross("result", timeout)
+        return value
+
+    def wait(self, timeout: float | None = None) -> BlockingTask[R]:
+        """Wait for the end and return self, renewed; see `Task.wait`."""
+        return self._renew(self._cross("wait", timeout))
+
+    def refresh(self) -> BlockingTask[R]:
+        """Read the record again and return self; see `Task.refresh`."""
+        return self._renew(self._cross("refresh"))
+
+    def _renew(self, twin: Task[R]) -> BlockingTask[R]:
+        self._record = twin.record
+        return self
+
+    def _cross(self, method: str, *args: Any) -> Any:
+        return self._app.portal.call(getattr(self.aio, method), *args, hint=f"task.aio.{method}(…)")
+
+
+class AddCall(Generic[R]):
+    """A task about to be added: await it to add it, or chain `.result()`; left alone it sends nothing and warns."""
+
+    __slots__ = ("_begin", "_name", "_task")
+
+    def __init__(self, name: str, begin: Callable[[], Coroutine[Any, Any, Task[R]]]) -> None:
+        self._name = name
+        self._begin: Callable[[], Coroutine[Any, Any, Task[R]]] | None = begin
+        self._task: Task[R] | None = None
+
+    def __await__(self) -> Generator[Any, None, Task[R]]:
+        return self._send().__await__()
+
+    async def result(self, timeout: float | None = None) -> R:
+        """Add the task, wait for its end and return the value; *timeout* covers both. Raises as `Task.result`."""
+        if timeout is None:
+            return await (await self._send()).result()
+        async with asyncio.timeout(timeout):
+            return await (await self._send()).result()
+
+    async def wait(self, timeout: float | None = None) -> Task[R]:
+        """Add the task and wait for its end; raises as `Task.wait`."""
+        async with asyncio.timeout(timeout):
+            return await (await self._send()).wait()
+
+    async def _send(self) -> Task[R]:
+        if self._begin is not None:
+            begin, self._begin = self._begin, None
+            self._task = await begin()
+        if self._task is None:
+            raise RuntimeError(f"this add of task {self._name!r} is under way or failed; add the task again")
+        return self._task
+
+    def __del__(self) -> None:
+        if getattr(self, "_begin", None) is not None:
+            text = f"add_task of {self._name!r} was never awaited: nothing was sent"
+            warnings.warn(text, RuntimeWarning, stacklevel=2, source=self)

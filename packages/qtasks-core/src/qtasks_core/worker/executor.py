@@ -1,0 +1,125 @@
+"""The default TaskExecutor: async tasks on the loop, others in threads, triggers around them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from qtasks_core.errors import TaskPluginTriggerError
+from qtasks_core.worker.threads import ThreadRunner
+
+if TYPE_CHECKING:
+    from qtasks_core.contract import Execution
+    from qtasks_core.triggers import Implementation, Triggers
+
+__all__ = ["TaskExecutor"]
+
+_TRIGGERS = (
+    "args_replace",
+    "before_execute",
+    "run_task",
+    "run_task_trigger_error",
+    "after_execute",
+    "after_execute_result_replace",
+    "task_close",
+)
+
+
+class TaskExecutor:
+    """Runs one task after another: arguments, function, result. Subclass it and override a step to change it.
+
+    Parameters:
+        threads: Most threads for `def` tasks.
+        triggers: The app's triggers.
+    """
+
+    stops: ClassVar[Literal["cancel", "cooperative", "kill"]] = "cancel"
+
+    def __init__(self, threads: int, triggers: Triggers) -> None:
+        self._most_threads = threads
+        self._threads: ThreadRunner | None = None
+        self._triggers = triggers
+        self._chains: dict[str, tuple[Implementation, ...]] = {}
+        self._has_triggers = False
+
+    async def start(self) -> None:
+        """Freeze the triggers and get ready to start threads."""
+        if self._threads is not None:
+            return
+        self._threads = ThreadRunner(asyncio.get_running_loop(), self._most_threads, "qtasks-task")
+        self._chains = {name: self._triggers.of(f"task_executor_{name}") for name in _TRIGGERS}
+        self._has_triggers = any(self._chains.values())
+
+    async def stop(self) -> None:
+        """Let idle threads end."""
+        if self._threads is not None:
+            self._threads.close()
+            self._threads = None
+
+    async def run(self, execution: Execution) -> Any:
+        """Run the task; return its result or raise what it raises."""
+        if self._has_triggers:
+            return await self._run_with_triggers(execution)
+        return await self.call(execution)
+
+    async def call(self, execution: Execution) -> Any:
+        """Call the task's function where its kind belongs."""
+        if execution.kind == "async":
+            return await execution.function(*execution.args, **execution.kwargs)
+        if self._threads is None:
+            raise RuntimeError("the executor was not started")
+        return await self._threads.run(execution.function, execution.args, execution.kwargs)
+
+    async def _run_with_triggers(self, execution: Execution) -> Any:
+        error: BaseException | None = None
+        try:
+            return await self._steps(execution)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            await self._notify("task_close", execution=execution, error=error)
+
+    async def _steps(self, execution: Execution) -> Any:
+        if chain := self._chains["args_replace"]:
+            await self._replace_arguments(chain, execution)
+        await self._notify("before_execute", execution=execution)
+        try:
+            result = await self.call(execution)
+        except TaskPluginTriggerError as error:
+            result = await self._ask_plugins(execution, error)
+        result = await self._replace("run_task", execution, result)
+        await self._notify("after_execute", execution=execution)
+        return await self._replace("after_execute_result_replace", execution, result)
+
+    async def _replace_arguments(self, chain: tuple[Implementation, ...], execution: Execution) -> None:
+        for impl in chain:
+            args, kwargs = await self._triggers.replace(
+                (impl,),
+                "_",
+                _=(execution.args, execution.kwargs),
+                task_executor=self,
+                execution=execution,
+                args=execution.args,
+                kwargs=execution.kwargs,
+                args_info=execution.signature,
+            )
+            execution.args, execution.kwargs = tuple(args), dict(kwargs)
+
+    async def _ask_plugins(self, execution: Execution, error: TaskPluginTriggerError) -> Any:
+        for impl in self._chains["run_task_trigger_error"]:
+            values = {"task_executor": self, "execution": execution, "error": error, "_": error}
+            answer = await self._triggers.replace((impl,), "_", **values)
+            if answer is not error:
+                return answer
+        raise error
+
+    async def _replace(self, name: str, execution: Execution, result: Any) -> Any:
+        chain = self._chains[name]
+        if not chain:
+            return result
+        return await self._triggers.replace(chain, "result", task_executor=self, execution=execution, result=result)
+
+    async def _notify(self, name: str, **values: Any) -> None:
+        if chain := self._chains[name]:
+            await self._triggers.notify(chain, task_executor=self, **values)

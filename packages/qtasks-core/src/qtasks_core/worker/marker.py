@@ -1,0 +1,80 @@
+"""Writes status process for tasks that outlive a flush; quick ones are never marked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from qtasks_core.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+
+    from qtasks_core.contract import Storage
+    from qtasks_core.worker.outcomes import OutcomeMaker
+    from qtasks_core.worker.run import Run
+
+__all__ = ["Marker"]
+
+logger = logging.getLogger("qtasks.worker")
+
+_AFTER_S = 0.5
+
+
+class Marker:
+    """Marks what still runs half a second after it started.
+
+    Parameters:
+        storage: Where records are kept.
+        runs: What the worker holds.
+        outcomes: Makes the records.
+        clock: UTC epoch seconds.
+    """
+
+    def __init__(
+        self, storage: Storage, runs: AbstractSet[Run], outcomes: OutcomeMaker, clock: Callable[[], float]
+    ) -> None:
+        self._storage = storage
+        self._runs = runs
+        self._outcomes = outcomes
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._marking: asyncio.Task[None] | None = None
+
+    def note(self) -> None:
+        """Remember that a run started."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_AFTER_S, self._due)
+
+    def stop(self) -> None:
+        """Mark no more."""
+        for one in (self._timer, self._marking):
+            if one is not None:
+                one.cancel()
+
+    def _due(self) -> None:
+        self._timer = None
+        waiting = [run for run in self._runs if run.task is not None and not run.is_marked]
+        if not waiting:
+            return
+        limit = self._clock() - _AFTER_S / 2
+        old = [run for run in waiting if run.started_at <= limit]
+        if old and (self._marking is None or self._marking.done()):
+            self._marking = asyncio.get_running_loop().create_task(self._mark(old))
+        self.note()
+
+    async def _mark(self, runs: list[Run]) -> None:
+        records = [
+            self._outcomes.process(run.delivery.envelope, run.task_name, run.started_at)
+            for run in runs
+            if run.delivery.envelope is not None
+        ]
+        try:
+            await self._storage.mark(records)
+        except UnavailableError as error:
+            logger.debug("running tasks could not be marked: %s", error)
+            return
+        for run in runs:
+            run.is_marked = True

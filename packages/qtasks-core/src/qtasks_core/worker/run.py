@@ -1,0 +1,37 @@
+"""A delivery that this worker holds, from its arrival to its settling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from qtasks_core.contract import Delivery
+    from qtasks_core.definition import Kind
+
+__all__ = ["Run"]
+
+
+class Run:
+    """What the worker knows of one held delivery.
+
+    Parameters:
+        delivery: The delivery.
+        started_at: When it arrived (UTC epoch seconds).
+    """
+
+    __slots__ = ("delivery", "is_gated", "is_lost", "is_marked", "kind", "started_at", "task", "task_name")
+
+    def __init__(self, delivery: Delivery, started_at: float) -> None:
+        self.delivery = delivery
+        self.started_at = started_at
+        self.task_name = ""
+        self.kind: Kind = "async"
+        self.task: asyncio.Task[None] | None = None
+        self.is_lost = False
+        """It is not ours any more: what becomes of it is not written."""
+        self.is_marked = False
+        """Its record says that it runs."""
+        self.is_gated = False
+        """It is one that the suspect gate counts."""

@@ -1,0 +1,335 @@
+"""The worker: takes deliveries up to its free slots, runs them, and hands on what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from qtasks_core.contract import Capability, Outcome, Storage
+from qtasks_core.engine import buffer_limits
+from qtasks_core.errors import ArgumentError, Postpone, TaskCancelError, UnavailableError, UnknownWireError
+from qtasks_core.group_commit import Backoff
+from qtasks_core.worker.execution import Plan, TaskExecution
+from qtasks_core.worker.executor import TaskExecutor
+from qtasks_core.worker.intake import Intake
+from qtasks_core.worker.marker import Marker
+from qtasks_core.worker.observer import Observer
+from qtasks_core.worker.outcomes import OutcomeMaker, users_part
+from qtasks_core.worker.run import Run
+from qtasks_core.worker.settler import Settler
+from qtasks_core.worker.suspects import SuspectGate
+from qtasks_core.writes import finish_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from qtasks_core.app import App
+    from qtasks_core.contract import Delivery, TaskRecord
+    from qtasks_core.contract import TaskExecutor as Executor
+    from qtasks_core.engine import Engine
+
+__all__ = ["DefaultWorker"]
+
+logger = logging.getLogger("qtasks.worker")
+
+_FEWEST_AT_ONCE = 16
+_GATE_DELAY_S = 0.5
+_LAST_FLUSH_S = 10.0
+_CANCEL_GRACE_S = 5.0
+
+
+class DefaultWorker:
+    """Turns deliveries into outcomes (contract.Worker).
+
+    A delivery holds its slot until its outcome is written, so a crash can repeat at most *concurrency* runs.
+
+    Parameters:
+        app: The app whose tasks it runs.
+        engine: The running loop's engine; its parts are started.
+        name: Unique among the workers of the app.
+        queues: What it takes from.
+        concurrency: Its slots.
+    """
+
+    def __init__(self, app: App, engine: Engine, *, name: str, queues: Sequence[str], concurrency: int) -> None:
+        self.name = name
+        self.queues = tuple(queues)
+        self.concurrency = concurrency
+        self._engine = engine
+        self._broker = engine.broker
+        self._storage = engine.storage
+        self._clock = engine.context.clock
+        self._executor: Executor = app.task_executor or TaskExecutor(concurrency, app.triggers)
+        self._outcomes = OutcomeMaker(name, engine.config, engine.serializer)
+        plans = {definition.name: Plan(definition, app) for definition in app.registry}
+        self._intake = Intake(plans, self._outcomes, engine.config)
+        self._gate = SuspectGate(engine.config.max_deliveries)
+        self._settler = Settler(
+            finish_writer(self._broker, self._storage), buffer_limits(engine.config), self._free_slot
+        )
+        self._observer = Observer.of(app.triggers, self, engine)
+        self._runs: set[Run] = set()
+        self._marker = (
+            Marker(self._storage, self._runs, self._outcomes, self._clock)
+            if isinstance(self._storage, Storage)
+            else None
+        )
+        self._slot_is_free = asyncio.Event()
+        self._receiver: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+        self._is_draining = False
+        self._is_fenced = Capability.FENCED in self._broker.capabilities
+        self._at_once = max(_FEWEST_AT_ONCE, concurrency // 2)
+
+    @property
+    def unwritten(self) -> int:
+        """Outcomes that could not be written before the stop."""
+        return self._settler.unwritten
+
+    @property
+    def running(self) -> int:
+        """Deliveries that it holds."""
+        return len(self._runs)
+
+    async def start(self) -> None:
+        """Begin to take tasks."""
+        if self._receiver is not None:
+            return
+        await self._executor.start()
+        if self._observer is not None:
+            await self._observer.started()
+        self._receiver = self._spawn(self._receive_loop())
+        logger.info("worker ready: %s, concurrency %d, queues %s", self.name, self.concurrency, ", ".join(self.queues))
+
+    async def stop(self) -> None:
+        """End at once; what is left is given up (after `drain` nothing is)."""
+        await self._stop_taking()
+        for run in self._runs:
+            if run.task is not None:
+                run.task.cancel()
+        if self._marker is not None:
+            self._marker.stop()
+        await self._settler.close()
+        await self._executor.stop()
+        if self._observer is not None:
+            await self._observer.stopped()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Stop taking, let running tasks finish, write what became of them, give the rest back uncharged.
+
+        Parameters:
+            timeout_s: Seconds that running tasks may go on; then async ones are cancelled and threads are left behind.
+
+        Returns:
+            True when nothing had to be given back.
+        """
+        self._is_draining = True
+        await self._stop_taking()
+        await self._wait_for_runs(timeout_s)
+        left = [run for run in self._runs if run.task is not None and not run.task.done()]
+        if left:
+            logger.warning("%d tasks did not finish within %g s: they are given back", len(left), timeout_s)
+        for run in left:
+            if run.kind == "async" and run.task is not None:
+                run.task.cancel()
+        await self._wait_for_runs(_CANCEL_GRACE_S, "async")
+        await self._settler.drain(_LAST_FLUSH_S)
+        rest = list(self._runs)
+        for run in rest:
+            self._give_back(run)
+        await self._settler.drain(_LAST_FLUSH_S)
+        return not left and not rest
+
+    async def _stop_taking(self) -> None:
+        tasks = [task for task in self._background if not task.done()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _wait_for_runs(self, timeout_s: float, kind: str | None = None) -> None:
+        tasks = [run.task for run in self._runs if run.task is not None and kind in {None, run.kind}]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+    async def _receive_loop(self) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._broker.subscribe(self.queues, self.name, self.concurrency, self._lost)
+                while True:
+                    await self._receive_once()
+                    backoff.reset()
+            except UnavailableError as error:
+                logger.warning("the broker is away: %s; trying again", error)
+            except Exception:
+                logger.exception("taking tasks failed; trying again")
+            await backoff.wait()
+
+    async def _receive_once(self) -> None:
+        free = self.concurrency - len(self._runs)
+        if free <= 0:
+            self._slot_is_free.clear()
+            await self._slot_is_free.wait()
+            return
+        deliveries = await self._broker.receive(free)
+        now = self._clock()
+        runs = [Run(delivery, now) for delivery in deliveries]
+        self._runs.update(runs)
+        suspects = [run for run in runs if run.delivery.suspect or run.delivery.crashes]
+        if suspects:
+            self._spawn(self._take_suspects(suspects))
+        begun = 0
+        for run in runs:
+            if suspects and run in suspects:
+                continue
+            self._begin(run, now)
+            begun += 1
+            if begun % self._at_once == 0:  # let these run and be written while the next ones start
+                await asyncio.sleep(0)
+
+    def _begin(self, run: Run, now: float) -> None:
+        if run.is_lost:
+            self._free_slot(run)
+            return
+        opened = self._intake.open(run.delivery, now)
+        if isinstance(opened, Outcome):
+            self._settle(run, opened)
+            return
+        run.task_name = opened.plan.name
+        run.kind = opened.plan.kind
+        run.task = asyncio.get_running_loop().create_task(self._execute(run, opened))
+        if self._marker is not None:
+            self._marker.note()
+
+    async def _execute(self, run: Run, execution: TaskExecution) -> None:
+        try:
+            if self._observer is None:
+                execution.args, execution.kwargs = execution.plan.decode(execution.message)
+                result = await self._executor.run(execution)
+            else:
+                result = await self._observer.run(self._executor, execution)
+            outcome = self._outcomes.success(execution, result, self._clock())
+        except BaseException as error:  # noqa: BLE001  # SystemExit too ends a task, not its worker
+            ended = self._ended(run, execution, error)
+            if ended is None:
+                self._free_slot(run)
+                return
+            outcome = ended
+        if self._observer is not None:
+            outcome = await self._observer.finished(execution, outcome, self._outcomes)
+        self._settler.put(run, outcome)
+
+    def _ended(self, run: Run, execution: TaskExecution, error: BaseException) -> Outcome | None:
+        """Return what becomes of a run that raised; None when it is not ours any more."""
+        if run.is_lost:
+            return None
+        now = self._clock()
+        if isinstance(error, asyncio.CancelledError) and self._is_draining:
+            return self._outcomes.released(execution.delivery)
+        if isinstance(error, Postpone):
+            return self._outcomes.released(execution.delivery, error.delay)
+        if isinstance(error, TaskCancelError):
+            return self._outcomes.cancelled(execution, str(error), now)
+        if isinstance(error, UnknownWireError):
+            return self._intake.park(execution, str(error), now)
+        self._log_failure(run, error)
+        return self._outcomes.error(execution, error, now)
+
+    def _log_failure(self, run: Run, error: BaseException) -> None:
+        uuid = run.delivery.envelope and run.delivery.envelope.uuid
+        if isinstance(error, ArgumentError):  # it quotes the value, and arguments are not logged above DEBUG
+            logger.error("task %s %s failed: an argument does not fit its annotation", run.task_name, uuid)
+            logger.debug("task %s %s: %s", run.task_name, uuid, error)
+            return
+        trace = users_part(error.__traceback__)
+        logger.error("task %s %s failed", run.task_name, uuid, exc_info=(type(error), error, trace))
+
+    async def _take_suspects(self, runs: list[Run]) -> None:
+        """Ask the storage before running what may be a duplicate, and let killers start alone."""
+        if self._observer is not None:
+            await self._observer.taken_over([run.delivery for run in runs])
+        runs = await self._drop_finished(runs)
+        limit = self._engine.config.max_deliveries
+        crashed = {id(run.delivery): run for run in runs if 0 < run.delivery.crashes < limit}
+        admitted, back = self._gate.admit([run.delivery for run in crashed.values()])
+        for delivery in admitted:
+            crashed[id(delivery)].is_gated = True
+        returned = [crashed[id(delivery)] for delivery in back]
+        for run in returned:
+            self._settle(run, self._outcomes.released(run.delivery, _GATE_DELAY_S))
+        while any(run in self._runs for run in returned):  # only what is given back is safe from a charge
+            await self._next_settled()
+        now = self._clock()
+        for run in runs:
+            if run not in returned:
+                self._begin(run, now)
+
+    async def _drop_finished(self, runs: list[Run]) -> list[Run]:
+        if not isinstance(self._storage, Storage):
+            return runs
+        known = [run for run in runs if run.delivery.envelope is not None]
+        records = [
+            self._outcomes.process(run.delivery.envelope, "", run.started_at)
+            for run in known
+            if run.delivery.envelope is not None
+        ]
+        finals = await self._mark(self._storage, records)
+        for run, final in zip(known, finals, strict=True):
+            if final is not None:
+                self._settle(run, self._outcomes.settled_before(run.delivery, final))
+                runs = [one for one in runs if one is not run]
+        return runs
+
+    async def _mark(self, storage: Storage, records: list[TaskRecord]) -> Sequence[TaskRecord | None]:
+        backoff = Backoff()
+        while True:
+            try:
+                return await storage.mark(records)
+            except UnavailableError as error:
+                logger.warning("the storage is away: %s; suspects wait", error)
+                await backoff.wait()
+
+    async def _next_settled(self) -> None:
+        self._slot_is_free.clear()
+        await self._slot_is_free.wait()
+
+    def _settle(self, run: Run, outcome: Outcome) -> None:
+        if self._observer is not None:
+            self._spawn(self._observer.settled(outcome))
+        self._settler.put(run, outcome)
+
+    def _give_back(self, run: Run) -> None:
+        run.is_lost = True  # what its thread still returns is not written
+        if run.task is not None:
+            run.task.cancel()
+        self._settler.put(run, self._outcomes.released(run.delivery))
+
+    def _free_slot(self, run: Run) -> None:
+        if run in self._runs:
+            self._runs.discard(run)
+            if run.is_gated:
+                self._gate.leave()
+            self._slot_is_free.set()
+
+    def _lost(self, deliveries: Sequence[Delivery]) -> None:
+        """Stop the runs that are not ours any more; without fencing they go on, and their settling is refused."""
+        if not self._is_fenced:
+            return
+        gone = {(one.envelope.uuid, one.envelope.attempt) for one in deliveries if one.envelope is not None}
+        for run in list(self._runs):
+            envelope = run.delivery.envelope
+            if envelope is not None and (envelope.uuid, envelope.attempt) in gone:
+                logger.warning(
+                    "task %s %s was taken over by another worker: its run is stopped", run.task_name, envelope.uuid
+                )
+                run.is_lost = True
+                if run.task is not None:
+                    run.task.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
