@@ -82,7 +82,7 @@ def test_help_imports_no_command_and_no_engine() -> None:
     """The overview comes from a table: neither commands nor engine nor rich are loaded for it."""
     loaded = modules_after("from qtasks_core.cli import main; main(['--help'])")
     assert "click" in loaded
-    unwanted = {"rich", "asyncio", "msgspec", "qtasks_core.app", *(command.module for command in COMMANDS.values())}
+    unwanted = {"rich", "asyncio", "qtasks_core.app", *(command.module for command in COMMANDS.values())}
     assert loaded & unwanted == set()
 
 

@@ -154,14 +154,14 @@ def test_an_empty_part(project: Path, ref: str) -> None:
 
 
 def test_a_missing_attribute_is_told_with_the_apps_that_are_there(project: Path) -> None:
-    """The message lists the module's QueueTasks objects and suggests one."""
+    """The message lists the module's QueueTasks objects and suggests the one whose name is nearest."""
     name = module_in(project, f"{APP}orders = QueueTasks('Orders', 'memory://')\n")
     message = message_for(f"{name}:order")
     assert f"{name!r} has no attribute 'order'." in message
     assert f"in           {project / name}.py" in message
     assert "apps there   app, orders" in message
     assert "nearest      orders" in message
-    assert f"Try: -A {name}:app" in message
+    assert f"Try: -A {name}:orders" in message
 
 
 def test_a_missing_part_of_a_dotted_attribute(project: Path) -> None:

@@ -211,7 +211,13 @@ def test_an_eviction_that_hangs_is_given_up(stage: Stage, eviction: str, message
 def test_a_stop_is_heard_while_an_eviction_hangs(stage: Stage) -> None:
     """SIGTERM during an eviction: the other worker is stopped before the eviction is over."""
     process = stage.start(
-        f"if name == 'w-1-1': sys.exit(1)\n{SERVES}", PROCESSES=2, EVICTION="await asyncio.sleep(2); note('late', name)"
+        f"if name == 'w-1-1': sys.exit(1)\n{SERVES}",
+        PROCESSES=2,
+        EVICTION="""
+    while '"stop"' not in open(EVENTS).read(): await asyncio.sleep(0.01)
+    note("late", name)
+""",
+        CONSTANTS={"_EVICT_S": 60.0},
     )
     stage.until(lambda: stage.names("up") and stage.names("evict"))
     process.terminate()

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from qtasks_core.cli.terminal import wants_colour
+from qtasks_core.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ def banner_rows(
     queue_of = {name: task.queue or core.config.queues[0] for name, task in sorted(core.tasks.items())}
     rows = [
         ("app", core.name),
-        ("version", _version()),
+        ("version", __version__),
         ("broker", components.get("broker", "none")),
         ("storage", components.get("storage", "none")),
         ("global config", components.get("global_config", "none")),
@@ -80,9 +81,3 @@ def _show_panel(rows: Sequence[tuple[str, str]], out: TextIO) -> None:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_LISTED])
     return f"{shown} … and {len(names) - _LISTED} more" if len(names) > _LISTED else shown
-
-
-def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415  # slow to import, and only a start needs it
-
-    return version("qtasks-core")

@@ -185,7 +185,7 @@ def _no_attribute(ref: _Ref, module: ModuleType, holder: object, part: str) -> L
             ("apps there", _listed(apps) or "none"),
             ("nearest", _listed(near)),
         ],
-        _how_to_name(module, apps),
+        _how_to_name(module, _nearest(part, apps) or apps),
     )
 
 
