@@ -1,0 +1,109 @@
+"""Taking messages: strictly by priority, then by age, and marking them as held in the same transaction."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qtasks_sqlite._rows import DELAYED, READY, RUNNING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from qtasks_sqlite._transaction import Transaction
+
+__all__ = ["Claim", "Claimed", "claim", "waiting"]
+
+# The answer is one row, whatever the number of messages: each further one would cost a turn of the interpreter's lock
+# (_values.py). As text, since SQLite before 3.39 cuts a concatenation of blobs at their first zero byte.
+SMALL_BYTES = 4096  # a larger message is fetched as it is
+TEXT = f"""
+    group_concat(id || ' ' || crashes || ' ' || CASE WHEN length(data) <= {SMALL_BYTES} THEN hex(data) ELSE '-' END)"""
+ONE_QUEUE = f"""
+    SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
+        json_group_array(id), {TEXT}
+    FROM (SELECT id, crashes, data FROM tasks WHERE queue = ? AND state = {READY} ORDER BY priority, pos, id LIMIT ?)"""
+# Each queue is read through the index up to its own limit; `queue IN (...)` would sort all that waits.
+SOME = f"""
+    SELECT * FROM (SELECT id, priority, pos FROM tasks WHERE queue = ? AND state = {READY}
+    ORDER BY priority, pos, id LIMIT ?)"""
+MANY_QUEUES = f"""
+    SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
+        json_group_array(id), {TEXT}
+    FROM (SELECT tasks.id, crashes, data FROM
+        (SELECT * FROM (%s) ORDER BY priority, pos, id LIMIT ?) AS first CROSS JOIN tasks ON tasks.id = first.id
+        ORDER BY first.priority, first.pos, first.id)"""
+MARK = f"UPDATE tasks SET state = {RUNNING}, lease = ? WHERE id IN (SELECT value FROM json_each(?))"
+MOVE = f"UPDATE tasks SET state = {READY} WHERE state = {DELAYED} AND pos <= ?"
+SOME_READY = f"SELECT EXISTS (SELECT 1 FROM tasks WHERE queue = ? AND state = {READY})"
+
+
+class Claim(NamedTuple):
+    """What a worker wants.
+
+    Parameters:
+        lease: The worker's registration.
+        limit: Most messages in all.
+        queues: Numbers of queues, and most messages of each.
+        now: Epoch microseconds.
+    """
+
+    lease: int
+    limit: int
+    queues: Sequence[tuple[int, int]]
+    now: int
+
+
+class Claimed(NamedTuple):
+    """A message that is held now."""
+
+    id: int
+    crashes: int
+    data: bytes
+
+
+def claim(transaction: Transaction, wanted: Claim) -> list[Claimed] | None:
+    """Take what may run now; None: the worker's registration is gone, it must not hold anything."""
+    connection = transaction.connection
+    registered, due, ids, text = _select(connection, wanted)
+    if not registered:
+        return None
+    if due is not None and due <= wanted.now:
+        connection.execute(MOVE, (wanted.now,))
+        _, _, ids, text = _select(connection, wanted)
+        transaction.effects.ready = True  # perhaps more than this worker takes
+    if text is None:
+        return []
+    connection.execute(MARK, (wanted.lease, ids))
+    return [_parse(connection, part) for part in text.split(",")]
+
+
+def waiting(connection: sqlite3.Connection, queues: Sequence[int], now: int) -> tuple[bool, int | None]:
+    """Tell whether a claim of these queues would find something, and when the next message is due (microseconds)."""
+    due = connection.execute(f"SELECT min(pos) FROM tasks WHERE state = {DELAYED}").fetchone()[0]
+    ready = any(connection.execute(SOME_READY, (queue,)).fetchone()[0] for queue in queues)
+    return ready or (due is not None and due <= now), due
+
+
+def _select(connection: sqlite3.Connection, wanted: Claim) -> Any:
+    if len(wanted.queues) == 1:
+        [(queue, most)] = wanted.queues
+        return connection.execute(ONE_QUEUE, (wanted.lease, queue, min(most, wanted.limit))).fetchone()
+    parameters: list[int] = [wanted.lease]
+    for queue, most in wanted.queues:
+        parameters += (queue, min(most, wanted.limit))
+    return connection.execute(_many(len(wanted.queues)), [*parameters, wanted.limit]).fetchone()
+
+
+@lru_cache(maxsize=64)
+def _many(queues: int) -> str:
+    return MANY_QUEUES % " UNION ALL ".join([SOME] * queues)
+
+
+def _parse(connection: sqlite3.Connection, part: str) -> Claimed:
+    id_, crashes, text = part.split(" ")
+    if text == "-":
+        data = connection.execute("SELECT data FROM tasks WHERE id = ?", (int(id_),)).fetchone()[0]
+        return Claimed(int(id_), int(crashes), data)
+    return Claimed(int(id_), int(crashes), bytes.fromhex(text))

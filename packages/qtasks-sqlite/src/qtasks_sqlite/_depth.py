@@ -1,0 +1,26 @@
+"""How many messages of a queue are in which state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtasks_core.contract import Depth
+from qtasks_sqlite._rows import DEAD, DELAYED, READY, RUNNING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["depth_of"]
+
+# Each state is written out, so that each count reads its own partial index only.
+COUNT = "SELECT count(*) FROM tasks WHERE queue = ? AND state = {}"
+
+
+def depth_of(connection: sqlite3.Connection, queue: int | None) -> Depth:
+    """Count the messages of a queue; None: there is no such queue."""
+    if queue is None:
+        return Depth(0, 0, 0, 0)
+    counts = (
+        connection.execute(COUNT.format(state), (queue,)).fetchone()[0] for state in (READY, DELAYED, RUNNING, DEAD)
+    )
+    return Depth(*counts)

@@ -1,0 +1,63 @@
+"""What SQLite's errors mean to a caller."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from qtasks_core.errors import ConfigError, ItemError, QTasksError, RefusedError, UnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["is_busy", "opening_fault", "translate"]
+
+# Primary result codes: the low byte of the extended ones.
+BUSY, LOCKED = 5, 6
+PERMANENT = frozenset({18, 19, 20, 25})  # TOOBIG, CONSTRAINT, MISMATCH, RANGE
+HINTS = {13: "database or disk is full"}
+
+
+def is_busy(error: Exception) -> bool:
+    """Tell whether another connection is writing, so that trying again helps."""
+    return _code(error) in {BUSY, LOCKED}
+
+
+def translate(error: Exception, path: Path) -> QTasksError:
+    """Return what a component answers for *error*."""
+    if isinstance(error, ItemError):
+        return error
+    if isinstance(error, sqlite3.Error):
+        return _of_sqlite(error, path)
+    if isinstance(error, OSError):
+        return _caused(UnavailableError(f"{str(path)!r}: {error}"), error)
+    return _caused(RefusedError(f"cannot be stored: {type(error).__name__}: {error}"), error)
+
+
+def opening_fault(error: Exception, path: Path) -> QTasksError:
+    """Return what start() raises when the file cannot be opened."""
+    if isinstance(error, QTasksError):
+        return error
+    if is_busy(error):
+        return _caused(UnavailableError(f"{str(path)!r} is held by another process"), error)
+    if path.is_dir():
+        return _caused(ConfigError(f"{str(path)!r} is a folder; expected a file"), error)
+    return _caused(ConfigError(f"{str(path)!r} cannot be opened: {error}"), error)
+
+
+def _of_sqlite(error: sqlite3.Error, path: Path) -> QTasksError:
+    code = _code(error)
+    if code in {BUSY, LOCKED}:
+        return _caused(UnavailableError(f"{str(path)!r} is held by another process"), error)
+    if code in PERMANENT or isinstance(error, (sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError)):
+        return _caused(RefusedError(f"cannot be stored: {error}"), error)
+    return _caused(UnavailableError(f"{str(path)!r}: {HINTS.get(code, str(error))}"), error)
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _caused(fault: QTasksError, error: Exception) -> QTasksError:
+    fault.__cause__ = error
+    return fault

@@ -1,0 +1,45 @@
+"""Many rows in one statement.
+
+Each statement gives up the interpreter's lock and has to win it back; beside a busy event loop that costs up to one
+switch interval (5 ms) each time. So a batch is one statement whose VALUES come in few sizes, filled up with NULLs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+__all__ = ["MOST_ROWS", "execute_values"]
+
+MOST_ROWS = 512
+SLOT = "/*VALUES*/"
+
+
+def execute_values(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]], *first: Any
+) -> sqlite3.Cursor:
+    """Execute *statement* once for all rows (1..MOST_ROWS).
+
+    Parameters:
+        connection: With a transaction open.
+        statement: Holds `(/*VALUES*/)` as a table whose columns are column1, column2, ...; passes over NULL in column1.
+        rows: What fills the table.
+        first: Parameters that stand before the table in the statement.
+    """
+    width = len(rows[0])
+    size = 1 << (len(rows) - 1).bit_length()
+    parameters = [*first]
+    for row in rows:
+        parameters.extend(row)
+    parameters.extend([None] * (width * (size - len(rows))))
+    return connection.execute(_filled(statement, width, size), parameters)
+
+
+@lru_cache(maxsize=512)
+def _filled(statement: str, width: int, size: int) -> str:
+    row = f"({','.join('?' * width)})"
+    return statement.replace(SLOT, f"VALUES {','.join([row] * size)}")
