@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytest.register_assert_rewrite("qtasks_testing.kit")
+
+KIT = "qtasks_kit"
+REQUIRES = "qtasks_requires"
 _WORKERS: pytest.StashKey[list[WorkerProcess]] = pytest.StashKey()
 
 
@@ -41,11 +46,39 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Show the logs of a failed test's workers."""
+    """Show the logs of a failed test's workers; let no test of the kit be expected to fail."""
     report: pytest.TestReport = yield
+    if KIT in item.keywords and hasattr(report, "wasxfail"):
+        report.outcome, report.longrepr = "failed", "a test of the kit cannot be expected to fail"
+        del report.wasxfail
     if report.failed:
         for worker in item.stash.get(_WORKERS, []):
             report.sections.append((f"log of {worker!r}", worker.log_tail))
     return report
+
+
+# ---------------------------------------------------------------- the kit
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marks of the kit."""
+    config.addinivalue_line("markers", f"{KIT}: a test of a suite of qtasks_testing.kit")
+    config.addinivalue_line("markers", f"{REQUIRES}(*needs): what a test of the kit needs of the backend")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tell what the kit skipped, and why: a suite cannot be weakened quietly."""
+    skipped = Counter(
+        (report.nodeid.split("::")[1], _reason(report))
+        for report in terminalreporter.stats.get("skipped", [])
+        if KIT in report.keywords
+    )
+    for (suite, reason), count in sorted(skipped.items()):
+        terminalreporter.write_line(f"qtasks kit: skipped {count} of {suite}: {reason}", yellow=True)
+
+
+def _reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ").removeprefix("qtasks kit: ")

@@ -1,0 +1,56 @@
+"""The suites that every backend must pass.
+
+A backend's test module describes it once and subclasses what it offers:
+
+    @pytest.fixture
+    def subject(tmp_path):
+        return Subject(url=f"sqlite:///{tmp_path}/kit.db", broker=SqliteBroker, storage=SqliteStorage, durable=True)
+
+    class TestSender(SenderSuite): ...
+    class TestBroker(BrokerSuite): ...
+    class TestStorage(StorageSuite): ...
+
+Tests ask for capabilities, protocols and traits, never for a brand. What is skipped is told at the end of the run with
+its reason. A suite cannot be weakened: a test that is replaced, skipped or expected to fail is itself a failure.
+"""
+
+from qtasks_testing.kit.bench import Bench
+from qtasks_testing.kit.broker import BrokerSuite
+from qtasks_testing.kit.cancels import CancelsSuite
+from qtasks_testing.kit.consumer import Consumer
+from qtasks_testing.kit.context import KitContext
+from qtasks_testing.kit.evicts import EvictsSuite
+from qtasks_testing.kit.fused_broker import FusedBrokerSuite
+from qtasks_testing.kit.fused_sender import FusedSenderSuite
+from qtasks_testing.kit.global_config import GlobalConfigSuite
+from qtasks_testing.kit.inspectable import InspectableSuite
+from qtasks_testing.kit.machine import StatefulSuite
+from qtasks_testing.kit.requirements import requires
+from qtasks_testing.kit.results import ResultsSuite
+from qtasks_testing.kit.sender import SenderSuite
+from qtasks_testing.kit.storage import StorageSuite
+from qtasks_testing.kit.streams import StreamsSuite
+from qtasks_testing.kit.subject import Subject, Trait
+from qtasks_testing.kit.suite import Suite
+
+__all__ = [
+    "Bench",
+    "BrokerSuite",
+    "CancelsSuite",
+    "Consumer",
+    "EvictsSuite",
+    "FusedBrokerSuite",
+    "FusedSenderSuite",
+    "GlobalConfigSuite",
+    "InspectableSuite",
+    "KitContext",
+    "ResultsSuite",
+    "SenderSuite",
+    "StatefulSuite",
+    "StorageSuite",
+    "StreamsSuite",
+    "Subject",
+    "Suite",
+    "Trait",
+    "requires",
+]

@@ -1,0 +1,226 @@
+"""Random interleavings of send, receive, settle, crash and resume, against a model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from qtasks_core.contract import Ack, Capability, Dead, Evicts, Outcome, Release, Retry
+from qtasks_core.errors import AlreadyExists, FencedError
+from qtasks_testing.kit.bench import Bench
+from qtasks_testing.kit.model import Model
+from qtasks_testing.kit.requirements import requires
+from qtasks_testing.kit.samples import envelope, next_attempt, sorted_uuids, uuids_of
+from qtasks_testing.kit.suite import Suite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from qtasks_core.contract import Delivery, Envelope
+    from qtasks_testing.kit.consumer import Consumer
+    from qtasks_testing.kit.subject import Subject
+
+__all__ = ["StatefulSuite"]
+
+T = TypeVar("T")
+
+WORKERS = ("w1", "w2", "w3")
+QUEUES = ("a", "b")
+DELAY_S = 10.0
+SHORT_S = 0.004  # to see that nothing comes; also a cancelled call in the middle of whatever it does
+
+workers = st.sampled_from(WORKERS)
+messages = st.tuples(st.sampled_from(QUEUES), st.integers(-1, 1), st.sampled_from((0.0, 0.0, 0.0, DELAY_S)))
+verdicts = st.sampled_from(("ack", "ack", "retry", "retry later", "release", "release later", "dead"))
+
+
+class BrokerMachine(RuleBasedStateMachine):
+    """A broker with three workers that take, settle, die, pause and come back."""
+
+    subject: ClassVar[Subject]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.bench = Bench(self.subject, "broker")
+        self.consumers: dict[str, Consumer] = {}
+        self.queues: dict[str, tuple[str, ...]] = {}
+        self.sent: list[Envelope] = []
+        self.lost: dict[str, list[Delivery]] = {worker: [] for worker in WORKERS}
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the machine's own loop."""
+        return self.loop.run_until_complete(coroutine)
+
+    def now(self) -> float:
+        """Return the time by the app's clock."""
+        return self.bench.context.clock()
+
+    @initialize()
+    def begin(self) -> None:
+        """Start a sender and the workers."""
+        self.sender: Any = self.run(self.bench.broker())
+        self.model = Model(Capability.PRIORITY in self.sender.capabilities, held={worker: [] for worker in WORKERS})
+        for worker, queues in zip(WORKERS, (QUEUES, QUEUES, ("a",)), strict=True):
+            self.consumers[worker] = self.run(self.bench.consumer(worker, queues))
+            self.queues[worker] = queues
+
+    # ------------------------------------------------------------ what happens
+
+    @rule(batch=st.lists(messages, min_size=1, max_size=5), again=st.integers(0, 3))
+    def send(self, batch: list[tuple[str, int, float]], again: int) -> None:
+        """Send new messages, sometimes with one that was sent before."""
+        new = [envelope(queue, priority=priority, delay_s=delay_s) for queue, priority, delay_s in batch]
+        repeated = self.sent[-1:] if again == 0 and self.subject.identity and self._still_there() else []
+        now = self.now()
+        answers = self.run(self.sender.send([*new, *repeated]))
+
+        assert [type(answer) for answer in answers] == [type(None)] * len(new) + [AlreadyExists] * len(repeated)
+        for item in new:
+            self.model.send(item, now)
+        self.sent += new
+
+    @rule(worker=workers, limit=st.integers(1, 4))
+    def receive(self, worker: str, limit: int) -> None:
+        """Take what is there, or see that nothing comes."""
+        queues = self.queues[worker]
+        if self.model.ready(queues, self.now()):
+            got: Sequence[Delivery] = self.run(self.consumers[worker].receive(limit))
+        else:
+            got = self.run(self._receive_briefly(worker, limit))
+            assert not got
+        self.model.receive(worker, got, queues, self.now())
+
+    @rule(worker=workers, limit=st.integers(1, 4), turns=st.integers(0, 12))
+    def receive_cancelled(self, worker: str, limit: int, turns: int) -> None:
+        """Take, and give up after some turns of the loop; what was returned nevertheless is held."""
+        got = self.run(self._receive_cancelled(worker, limit, turns))
+        self.model.receive(worker, got, self.queues[worker], self.now())
+
+    @rule(worker=workers, picks=st.lists(st.tuples(st.integers(0, 9), verdicts), min_size=1, max_size=4))
+    def settle(self, worker: str, picks: list[tuple[int, str]]) -> None:
+        """Settle some of what a worker holds, or held before, in one batch."""
+        mine = self.model.held[worker] + [old for owner, old in self.model.stale[-6:] if owner == worker]
+        if not mine:
+            return
+        outcomes = [_outcome(mine[pick % len(mine)], verdict) for pick, verdict in picks]
+        now = self.now()
+        answers = self.run(self.consumers[worker].settle(*outcomes))
+
+        own = [self.model.settle(worker, item.delivery, item.verdict, now) for item in outcomes]
+        assert [type(answer) for answer in answers] == [type(None) if mine else FencedError for mine in own]
+
+    @rule(worker=workers)
+    def crash(self, worker: str) -> None:
+        """Take away what a worker holds; it may come back and go on, or settle what it lost."""
+        count = self.run(self.sender.evict(worker))
+        lost = self.model.evict(worker)
+
+        assert count == len(lost)
+        self.lost[worker] += lost
+
+    @rule(worker=workers)
+    def pause(self, worker: str) -> None:
+        """Take no more, and keep what is held."""
+        self.run(self.consumers[worker].subscribe(()))
+        self.queues[worker] = ()
+
+    @rule(worker=workers, queues=st.sampled_from((QUEUES, ("a",), ("b",))))
+    def resume(self, worker: str, queues: tuple[str, ...]) -> None:
+        """Take again."""
+        self.run(self.consumers[worker].subscribe(queues))
+        self.queues[worker] = queues
+
+    @precondition(lambda self: self.subject.movable_clock)
+    @rule(seconds=st.sampled_from((1.0, DELAY_S)))
+    def pass_time(self, seconds: float) -> None:
+        """Let delayed messages become due."""
+        self.bench.context.advance(seconds)
+
+    # ------------------------------------------------------------ the end
+
+    def teardown(self) -> None:
+        """Let all workers die, and see that exactly what should be left is left."""
+        try:
+            if self.consumers:
+                self._check_what_is_left()
+        finally:
+            self.run(self.bench.close())
+            self.run(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+    def _check_what_is_left(self) -> None:
+        for worker in WORKERS:
+            self.run(self.consumers[worker].subscribe(()))
+            self.crash(worker)
+        self.bench.context.advance(10 * DELAY_S)
+        left = [entry for entry in self.model.alive() if self.subject.movable_clock or entry.due_at is None]
+        last = self.run(self.bench.consumer("last", QUEUES))
+        got = self.run(last.take(len(left))) if left else []
+        got += self.run(last.drain())
+
+        assert sorted(uuids_of(got)) == sorted_uuids(entry.envelope for entry in left)
+        for queue in QUEUES:
+            dead = self.run(self.sender.depth(queue)).dead
+            ends = [entry.end for entry in self.model.entries.values() if entry.envelope.queue == queue]
+            assert dead in (None, ends.count("dead"))
+        for worker in WORKERS:
+            assert sorted_uuids(self.consumers[worker].lost) == sorted_uuids(self.lost[worker])
+
+    # ------------------------------------------------------------ parts
+
+    def _still_there(self) -> bool:
+        return bool(self.sent) and self.model.entries[self.sent[-1].uuid].end is None
+
+    async def _receive_briefly(self, worker: str, limit: int) -> Sequence[Delivery]:
+        try:
+            async with asyncio.timeout(SHORT_S):
+                return await self.consumers[worker].broker.receive(limit)
+        except TimeoutError:
+            return []
+
+    async def _receive_cancelled(self, worker: str, limit: int, turns: int) -> Sequence[Delivery]:
+        receiving = asyncio.ensure_future(self.consumers[worker].broker.receive(limit))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        receiving.cancel()
+        try:
+            return await receiving
+        except asyncio.CancelledError:
+            return []
+
+
+def _outcome(delivery: Delivery, verdict: str) -> Outcome:
+    made: dict[str, Callable[[], Ack | Retry | Release | Dead]] = {
+        "ack": Ack,
+        "retry": lambda: Retry(next_attempt(delivery, crashes=delivery.crashes)),
+        "retry later": lambda: Retry(next_attempt(delivery, delay_s=DELAY_S)),
+        "release": Release,
+        "release later": lambda: Release(DELAY_S),
+        "dead": lambda: Dead("why"),
+    }
+    return Outcome(delivery, made[verdict]())
+
+
+@requires(Evicts, Capability.FENCED)
+class StatefulSuite(Suite):
+    """Every broker that Evicts and is FENCED passes it."""
+
+    component = "broker"
+    examples: ClassVar[int] = 40
+
+    async def test_no_interleaving_loses_repeats_or_disorders_anything(self, bench: Bench) -> None:
+        """Nothing lost, nothing settled twice, the order as promised, each crash counted once."""
+        machine = type("Machine", (BrokerMachine,), {"subject": bench.subject})
+        found = settings(
+            max_examples=self.examples,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        await asyncio.to_thread(run_state_machine_as_test, machine, settings=found)
