@@ -181,9 +181,10 @@ class MemoryBroker:
         again = {cursor: rewrite(letters[cursor]) for cursor in chosen}  # foreign code: outside the lock
         with self.server.step as now:
             there = self.server.exchange.queue(queue).listing(dead=True)
-            for cursor in again.keys() & there.keys():
+            found = [cursor for cursor in again if cursor in there]
+            for cursor in found:
                 self.server.replay(there[cursor], again[cursor], now)
-            return len(again.keys() & there.keys())
+            return len(found)
 
     async def purge(self, queue: str, dead: bool = False, cursors: Sequence[str] | None = None) -> int:
         """Delete what waits, or what is dead."""

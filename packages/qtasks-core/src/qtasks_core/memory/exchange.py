@@ -8,6 +8,7 @@ the next, and so does one that was rung and then cancelled: no message is missed
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,8 @@ class Exchange:
             queue.exhume(oldest)
         if dropped and now - queue.warned_at >= _WARN_EACH_S:
             queue.warned_at = now
-            logger.warning("queue %r is full of dead letters (%d): the oldest is dropped", queue.name, len(queue.dead))
+            text = "queue %r is full of dead letters (%d): the oldest is dropped"
+            asyncio.get_running_loop().call_soon(logger.warning, text, queue.name, len(queue.dead))  # not in a step
         return dropped
 
     def clear(self) -> None:
@@ -194,6 +196,7 @@ class Exchange:
         for task in held.values():
             self._end_loan(task)
             self._wait(task, now, now)
+        self.pass_on(session.queues)  # its receivers may have been rung
         return len(held)
 
     # ---------------------------------------------------------------- bells

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from qtasks_core.contract import Event, TaskRecord
 
-__all__ = ["Ledger", "too_large", "unknown"]
+__all__ = ["Ledger", "unknown"]
 
 _NEVER = float("inf")
 _ANEW: dict[str, Any] = {
@@ -66,7 +66,10 @@ class Ledger:
             return AlreadyExists(record.uuid)
         if (held := self.held_by_another(record, now)) is not None:
             return held
-        self.begin(self.open(record.uuid), record, now)
+        task = self.open(record.uuid)
+        self.begin(task, record, now)
+        if record.status in FINAL:
+            self._end(task, record, now)
         return None
 
     def open(self, uuid: UUID) -> Task:
@@ -87,10 +90,18 @@ class Ledger:
         if task.record is not None and task.record.unique_key is not None:
             self._hold(task.record.unique_key, task, task.record.unique_ttl_s, now)
 
-    def write(self, task: Task, record: TaskRecord, now: float) -> AlreadyFinal | RefusedError | None:
+    def refuse(self, body: bytes | None) -> RefusedError | None:
+        """Return the answer for a message or result that is too large."""
+        if body is None or len(body) <= self._max_bytes:
+            return None
+        return RefusedError(f"expected at most {self._max_bytes} bytes (max_message_bytes), got {len(body)}")
+
+    def finish(self, record: TaskRecord, now: float) -> AlreadyFinal | RefusedError | None:
+        """Write a final or retry record, whatever becomes of the message."""
+        return self.refuse(record.result) or self.write(self.open(record.uuid), record, now)
+
+    def write(self, task: Task, record: TaskRecord, now: float) -> AlreadyFinal | None:
         """Replace the record of *task* unless that life is over; a final one reaches whoever waits."""
-        if record.result is not None and len(record.result) > self._max_bytes:
-            return too_large(len(record.result), self._max_bytes)
         if task.ended(record.replays):
             return AlreadyFinal(f"task {task.uuid} has a final record")
         task.record = kept = copy(record)
@@ -179,26 +190,17 @@ class Ledger:
             raise unknown(uuid)
         return task
 
-    def wait(self, uuid: UUID) -> Signal[TaskRecord]:
-        """Return what will be given the final record.
-
-        Raises:
-            ResultExpiredError: Nothing is known of *uuid*.
-        """
-        task = self.known(uuid)
+    def wait(self, task: Task) -> Signal[TaskRecord]:
+        """Return what will be given the final record."""
         waiter: Signal[TaskRecord] = Signal()
-        if task.final:
-            waiter.give(task.snapshot())
-        elif task.waiters is None:
-            task.waiters = [waiter]
-        else:
-            task.waiters.append(waiter)
+        if task.waiters is None:
+            task.waiters = []
+        task.waiters.append(waiter)
         return waiter
 
-    def leave(self, uuid: UUID, waiter: Signal[TaskRecord]) -> None:
-        """Note that nobody waits any more."""
-        task = self.tasks.get(uuid)
-        if task is not None and task.waiters is not None and waiter in task.waiters:
+    def leave(self, task: Task, waiter: Signal[TaskRecord]) -> None:
+        """Note that nobody waits there any more."""
+        if task.waiters is not None and waiter in task.waiters:
             task.waiters.remove(waiter)
 
     def append(self, event: Event) -> AlreadyFinal | None:
@@ -227,11 +229,6 @@ class Ledger:
 def unknown(uuid: UUID) -> ResultExpiredError:
     """Return the error for a task of which nothing is known."""
     return ResultExpiredError(f"nothing is known of task {uuid}: its result expired or was never kept")
-
-
-def too_large(size: int, limit: int) -> RefusedError:
-    """Return the answer for a message or result of that many bytes."""
-    return RefusedError(f"expected at most {limit} bytes (max_message_bytes), got {size}")
 
 
 def _taken_from(task: Task) -> list[Signal[TaskRecord]]:

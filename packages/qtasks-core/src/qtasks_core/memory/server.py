@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from qtasks_core.contract import Dead, Release, Retry
-from qtasks_core.errors import AlreadyExists, ConfigError, FencedError, RefusedError
+from qtasks_core.errors import AlreadyExists, ConfigError, FencedError
 from qtasks_core.memory.exchange import Exchange
 from qtasks_core.memory.keys import Keys
-from qtasks_core.memory.ledger import Ledger, too_large
+from qtasks_core.memory.ledger import Ledger
 from qtasks_core.memory.task import Task
 from qtasks_core.naming import mask_url
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from qtasks_core.config import QueueConfig
     from qtasks_core.contract import Ack, ComponentContext, Envelope, Outcome, TaskRecord
+    from qtasks_core.errors import RefusedError
 
 __all__ = ["MemoryServer"]
 
@@ -59,7 +60,6 @@ class MemoryServer:
     """
 
     def __init__(self, clock: Callable[[], float], config: QueueConfig) -> None:
-        self._max_bytes = config.max_message_bytes
         self.exchange = Exchange(config.dead_letter_max)
         self.ledger = Ledger(config.result_ttl, config.max_message_bytes)
         self.keys = Keys()
@@ -87,9 +87,9 @@ class MemoryServer:
 
     def accept(self, record: TaskRecord | None, envelope: Envelope, now: float) -> Exception | None:
         """Take in a message, with its record or without one."""
-        if (refusal := self._refuse(envelope)) is not None:
-            return refusal
         ledger = self.ledger
+        if (refusal := ledger.refuse(envelope.body)) is not None:
+            return refusal
         task = ledger.tasks.get(envelope.uuid)
         if task is not None and not task.may_begin(envelope.replays):
             return AlreadyExists(envelope.uuid)
@@ -110,10 +110,6 @@ class MemoryServer:
         self.ledger.begin(task, record, now)
         self.exchange.enqueue(task, envelope, now)
 
-    def _refuse(self, envelope: Envelope) -> RefusedError | None:
-        size = len(envelope.body)
-        return None if size <= self._max_bytes else too_large(size, self._max_bytes)
-
     # ---------------------------------------------------------------- a delivery ends
 
     def settle(self, outcome: Outcome, record: TaskRecord | None, now: float) -> Exception | None:
@@ -121,18 +117,20 @@ class MemoryServer:
         task = self.exchange.owned(outcome.delivery)
         if task is None:
             return FencedError("the delivery was taken over, or settled before")
-        for _, envelope in outcome.sends:
-            if (refusal := self._refuse(envelope)) is not None:
-                return refusal
+        if (refusal := self._refuse(outcome, record)) is not None:
+            return refusal
         answer = self.ledger.write(task, record, now) if record is not None else None
-        if isinstance(answer, RefusedError):
-            return answer
         if answer is None:  # the follow-ups of an end that does not count do not count either
             for its_record, envelope in outcome.sends:
                 self.accept(its_record, envelope, now)  # AlreadyExists: they were sent before
         self.exchange.take_back(task)
         self._apply(task, outcome.verdict, now)
         return answer
+
+    def _refuse(self, outcome: Outcome, record: TaskRecord | None) -> RefusedError | None:
+        refuse = self.ledger.refuse
+        refusals = (refuse(envelope.body) for _, envelope in outcome.sends)
+        return (refuse(record.result) if record is not None else None) or next(filter(None, refusals), None)
 
     def _apply(self, task: Task, verdict: Ack | Retry | Release | Dead, now: float) -> None:
         if isinstance(verdict, Dead):

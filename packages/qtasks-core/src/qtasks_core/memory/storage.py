@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from qtasks_core.contract import ComponentContext, Event, PerItem, Status, TaskRecord
-    from qtasks_core.memory.stream import Run
+    from qtasks_core.memory.stream import Run, Stream
 
 __all__ = ["MemoryStorage"]
 
@@ -66,8 +66,7 @@ class MemoryStorage:
     async def finish(self, batch: Sequence[TaskRecord]) -> PerItem:
         """Write final and retry records; messages stay as they are."""
         with self.server.step as now:
-            ledger = self.server.ledger
-            return [ledger.write(ledger.open(record.uuid), record, now) for record in batch]
+            return [self.server.ledger.finish(record, now) for record in batch]
 
     async def append(self, batch: Sequence[Event]) -> PerItem:
         """Add to the streams of tasks."""
@@ -107,17 +106,21 @@ class MemoryStorage:
             TimeoutError: *timeout_s* is over.
             ResultExpiredError: Nothing is known of *uuid*, or nothing was kept.
         """
+        ledger = self.server.ledger
         with self.server.step:
-            waiter = self.server.ledger.wait(uuid)
+            task = ledger.known(uuid)
+            if task.final and (record := task.snapshot()) is not None:
+                return record
+            waiter = ledger.wait(task)
         try:
             async with asyncio.timeout(timeout_s):
-                record = await waiter.wait()
+                given = await waiter.wait()
         finally:
             with self.server.step:
-                self.server.ledger.leave(uuid, waiter)
-        if record is None:
+                ledger.leave(task, waiter)
+        if given is None:
             raise unknown(uuid)
-        return record
+        return given
 
     async def events(self, uuid: UUID, after: tuple[Run, int] | None = None) -> AsyncIterator[Event]:
         """Yield what the newest run of a task yields; end when its final record is there.
@@ -139,4 +142,11 @@ class MemoryStorage:
                 yield event
                 after = (event.run, event.seq)
             if not found:
-                await bell.wait()
+                await self._rest(stream, bell)
+
+    async def _rest(self, stream: Stream, bell: Signal[None]) -> None:
+        try:
+            await bell.wait()
+        finally:
+            with self.server.step:
+                stream.leave(bell)

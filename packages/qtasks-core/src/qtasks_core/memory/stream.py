@@ -50,6 +50,11 @@ class Stream:
         self.ended = True
         self._wake()
 
+    def leave(self, reader: Signal[None]) -> None:
+        """Note that a reader does not wait any more."""
+        if reader in self.readers:
+            self.readers.remove(reader)
+
     def _wake(self) -> None:
         readers, self.readers = self.readers, []
         for reader in readers:
