@@ -152,17 +152,19 @@ async def test_a_delay_becomes_a_due_time(context: KitContext) -> None:
 
 
 async def test_what_was_taken_over_goes_to_the_front_of_its_priority(context: KitContext) -> None:
-    """It waited longest, but it is not more urgent than it was."""
+    """Also before what is older, but it is not more urgent than it was."""
     broker, _ = await subscribed(context)
     other, _ = await subscribed(context, "w2")
-    late, held, urgent = envelope(), envelope(), envelope(priority=-1)
-    await broker.send([held])
+    old, held, urgent = envelope(), envelope(), envelope(priority=-1)
+    await broker.send([old, held])
+    (given_back,) = await other.receive(1)
     await broker.receive(1)
-    await broker.send([late, urgent])
+    await other.settle([outcome(given_back, Release())])
+    await broker.send([urgent])
 
     assert 1 == await other.evict("w1")
 
-    assert [urgent.uuid, held.uuid, late.uuid] == uuids_of(await other.receive(10))
+    assert [urgent.uuid, held.uuid, old.uuid] == uuids_of(await other.receive(10))
 
 
 # ---------------------------------------------------------------- sending

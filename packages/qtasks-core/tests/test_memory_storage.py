@@ -104,16 +104,21 @@ async def test_a_mark_belongs_to_its_run(context: KitContext, broker: MemoryBrok
 async def test_records_are_copies(broker: MemoryBroker, storage: MemoryStorage) -> None:
     """What a caller does to its own object changes nothing on the server."""
     sent = envelope()
-    given = record(sent)
+    given, ended = record(sent), final(sent)
+
     await broker.add_and_send([(given, sent)])
     given.task_name = "changed"
-    (await one(storage, given)).task_name = "changed"
-    ended = final(sent)
+    seen = await one(storage, given)
+    seen.task_name = "changed"
+    waiter = asyncio.create_task(storage.wait(sent.uuid, 10))
+    await asyncio.sleep(0)
+    waiting = await one(storage, given)
     await storage.finish([ended])
-    ended.result = b"changed"
-    (await one(storage, given)).result = b"changed"
+    for mine in (ended, await waiter, await storage.wait(sent.uuid, 10), await one(storage, given)):
+        mine.result = b"changed"
 
-    assert b"\x01" == (await one(storage, given)).result
+    assert record(sent) == waiting
+    assert final(sent) == await one(storage, given)
 
 
 async def test_an_end_keeps_the_body(broker: MemoryBroker, storage: MemoryStorage) -> None:
@@ -441,7 +446,7 @@ async def test_a_replay_begins_a_stream_of_its_own(storage: MemoryStorage) -> No
 async def test_a_place_in_a_newer_run_waits_for_that(storage: MemoryStorage) -> None:
     """Events of an older run are not shown again to who was further already."""
     task = record()
-    await storage.append([event(task, 1), event(task, 2)])
+    await storage.append([event(task, 1), event(task, 2), event(task, 2), event(task, 1)])
     await storage.finish([final(task)])
 
     assert [] == [found async for found in storage.events(task.uuid, after=((2, 0, 0.0), 0))]

@@ -82,6 +82,7 @@ async def test_one_message_wakes_one_receiver(fleet: Fleet) -> None:
 
     await fleet.broker.send([sent])
 
+    assert 2 == fleet.idle
     assert [sent.uuid] == await got(first)
     assert (False, False, 2) == (second.done(), third.done(), fleet.idle)
 
@@ -111,16 +112,18 @@ async def test_a_message_wakes_only_who_may_take_it(fleet: Fleet) -> None:
 
 
 async def test_who_leaves_something_wakes_the_next(fleet: Fleet) -> None:
-    """A second message rings nobody when nobody is idle at that moment; who takes the first sees to it."""
-    first = await fleet.receiving("w1", limit=1)
-    sent = envelopes(2)
+    """A receiver that finds more than it may take rings one that is idle, whose timer is not over yet."""
+    call = await fleet.receiving("w1")
+    sent = envelopes(2, delay_s=3600)
     await fleet.broker.send(sent)
-    second_broker = MemoryBroker(URL, fleet.context.seen_by("w2"))
-    await second_broker.subscribe(["default"], "w2", 10, lambda _: None)
+    await eventually(lambda: fleet.idle == 1)
+    other = MemoryBroker(URL, fleet.context.seen_by("w2"))
+    await other.subscribe(["default"], "w2", 10, lambda _: None)
 
-    taken = [await got(first), uuids_of(await second_broker.receive(5))]
+    fleet.context.advance(3601)
 
-    assert [[one.uuid] for one in sent] == taken
+    assert [sent[0].uuid] == uuids_of(await other.receive(1))
+    assert [sent[1].uuid] == await got(call)
 
 
 # ---------------------------------------------------------------- none is missed
@@ -242,14 +245,27 @@ async def test_a_moved_clock_wakes_who_sleeps(fleet: Fleet) -> None:
 
 async def test_a_nearer_due_time_sets_every_timer(fleet: Fleet) -> None:
     """Whoever of the idle remains has its timer for the next due message."""
-    first = await fleet.receiving("w1")
-    second = await fleet.receiving("w2")
-    far, near = envelope(delay_s=3600), envelope(delay_s=0.05)
-    await fleet.broker.send([far])
-    await fleet.broker.send([near])
-    first.cancel()
+    calls = [await fleet.receiving(name) for name in ("w1", "w2", "w3")]
+    for sent in (envelope(delay_s=3600), envelope(delay_s=0.1)):
+        await fleet.broker.send([sent])
+        await eventually(lambda: fleet.idle == 3)
+    calls[1].cancel()
+    calls[2].cancel()
 
-    assert [near.uuid] == await got(second)
+    assert [sent.uuid] == await got(calls[0])
+
+
+async def test_no_timer_is_left_behind(fleet: Fleet) -> None:
+    """A receiver that was rung does not keep the loop's timer for what it had waited for."""
+    loop: Any = asyncio.get_running_loop()
+    call = await fleet.receiving("w1")
+    await fleet.broker.send([envelope(delay_s=7200)])
+    await eventually(lambda: fleet.idle == 1)
+
+    await fleet.broker.send([envelope()])
+    await got(call)
+
+    assert [] == [timer for timer in loop._scheduled if timer.when() > loop.time() + 3600 and not timer.cancelled()]
 
 
 async def test_due_messages_share_the_idle(fleet: Fleet) -> None:

@@ -31,17 +31,13 @@ class Watcher:
         """Add a change."""
         self._changes.pop(key, None)  # to the end
         self._changes[key] = value
-        self.ring()
+        if self.signal is not None:
+            self.signal.give()
 
     def take(self) -> list[tuple[str, Versioned]]:
         """Return what is new."""
         changes, self._changes = self._changes, {}
         return list(changes.items())
-
-    def ring(self) -> None:
-        """Let the reader look again."""
-        if self.signal is not None:
-            self.signal.give()
 
 
 class Keys:
@@ -105,11 +101,6 @@ class Keys:
     def unwatch(self, watcher: Watcher) -> None:
         """Note no more changes."""
         self._watchers.pop(watcher, None)
-
-    def ring_everyone(self) -> None:
-        """Let every watcher look again."""
-        for watcher in self._watchers:
-            watcher.ring()
 
     def _tell(self, key: str, value: Versioned) -> None:
         for watcher in self._watchers:

@@ -79,9 +79,8 @@ class MemoryServer:
 
     def touch(self) -> None:
         """Let everything that sleeps until a time look at the clock again."""
-        with self.step:
+        with self.step:  # which tells watchers what has expired
             self.exchange.ring_everyone()
-            self.keys.ring_everyone()
 
     # ---------------------------------------------------------------- a task begins
 
