@@ -13,6 +13,7 @@ from qtasks_sqlite._rows import (
     ROW,
     SETTLED,
     STATUS_CODES,
+    UNEXPIRED,
     Row,
     due_of,
     to_micros,
@@ -28,16 +29,17 @@ if TYPE_CHECKING:
 
     from qtasks_core.contract import Envelope, TaskRecord
 
-__all__ = ["MESSAGE_BYTES", "NewTask", "add", "insert", "new_message", "new_record"]
+__all__ = ["MESSAGE_BYTES", "NewTask", "add", "insert", "new_message", "new_record", "reopen"]
 
 MESSAGE_BYTES = 512 * 1024 * 1024  # SQLite's limit for a row is 1e9 bytes
 INSERT = """
     INSERT INTO tasks (ns, uuid, queue, state, priority, pos, status, name, unique_key, unique_until, data, record)
     SELECT ?, column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, column11
     FROM (/*VALUES*/) WHERE column1 IS NOT NULL ON CONFLICT DO NOTHING"""
+THERE = f"SELECT id, NOT {UNEXPIRED} FROM tasks WHERE uuid = ? AND ns = ?"
 REOPEN = """
     UPDATE tasks SET state = :state, queue = :queue, priority = :priority, pos = :pos, data = :data, lease = NULL,
-        crashes = 0, reason = NULL, status = CASE WHEN :fresh THEN :status ELSE coalesce(status, :status) END,
+        crashes = 0, turn = turn + 1, reason = NULL, status = CASE WHEN :fresh THEN :status ELSE coalesce(status, :status) END,
         expires = NULL, record = CASE WHEN :fresh THEN :record ELSE coalesce(:record, record) END,
         name = CASE WHEN :name = '' THEN name ELSE :name END
     WHERE id = :id"""
@@ -131,11 +133,26 @@ def insert(transaction: Transaction, ns: int, tasks: Sequence[NewTask]) -> None:
     transaction.effects.ready = True
 
 
+def reopen(connection: sqlite3.Connection, id_: int, task: NewTask, *, fresh: bool) -> None:
+    """Put a message into a row that has none.
+
+    Parameters:
+        connection: With a transaction open.
+        id_: The row.
+        task: The message.
+        fresh: It is sent again, so what was recorded of the former run goes.
+    """
+    connection.execute(REOPEN, {**task._asdict(), "id": id_, "fresh": fresh})
+
+
 def _add_one(transaction: Transaction, ns: int, task: NewTask, now: float) -> Exception | None:
     transaction.effects.ready = True
     if execute_values(transaction.connection, INSERT, [task], ns).rowcount:
         return None
-    there = transaction.connection.execute("SELECT id FROM tasks WHERE uuid = ? AND ns = ?", (task.uuid, ns)).fetchone()
+    there = transaction.connection.execute(THERE, (to_micros(now), task.uuid, ns)).fetchone()
+    if there is not None and there[1]:
+        transaction.connection.execute("DELETE FROM tasks WHERE id = ?", (there[0],))
+        return _add_one(transaction, ns, task, now)
     if there is not None:
         return _add_to(transaction.connection, there[0], task)
     holder = _holder(transaction.connection, ns, task.unique_key, now)
@@ -159,7 +176,7 @@ def _add_to(connection: sqlite3.Connection, id_: int, task: NewTask) -> Exceptio
     waits = row.state != SETTLED
     if task.data is None or (waits and not replay) or (row.final and not replay):
         return AlreadyExists(incoming.uuid)
-    connection.execute(REOPEN, {**task._asdict(), "id": id_, "fresh": replay})
+    reopen(connection, id_, task, fresh=replay)
     return None
 
 

@@ -19,11 +19,11 @@ __all__ = ["Claim", "Claimed", "claim", "waiting"]
 # (_values.py). As text, since SQLite before 3.39 cuts a concatenation of blobs at their first zero byte.
 SMALL_BYTES = 4096  # a larger message is fetched as it is
 TEXT = f"""
-    group_concat(id || ' ' || crashes || ' ' || CASE WHEN length(data) <= {SMALL_BYTES} THEN hex(data) ELSE '-' END)"""
+    group_concat(id || ' ' || turn || ' ' || crashes || ' ' || CASE WHEN length(data) <= {SMALL_BYTES} THEN hex(data) ELSE '-' END)"""
 ONE_QUEUE = f"""
     SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
         json_group_array(id), {TEXT}
-    FROM (SELECT id, crashes, data FROM tasks WHERE queue = ? AND state = {READY} ORDER BY priority, pos, id LIMIT ?)"""
+    FROM (SELECT id, turn, crashes, data FROM tasks WHERE queue = ? AND state = {READY} ORDER BY priority, pos, id LIMIT ?)"""
 # Each queue is read through the index up to its own limit; `queue IN (...)` would sort all that waits.
 SOME = f"""
     SELECT * FROM (SELECT id, priority, pos FROM tasks WHERE queue = ? AND state = {READY}
@@ -31,10 +31,10 @@ SOME = f"""
 MANY_QUEUES = f"""
     SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
         json_group_array(id), {TEXT}
-    FROM (SELECT tasks.id, crashes, data FROM
+    FROM (SELECT tasks.id, turn, crashes, data FROM
         (SELECT * FROM (%s) ORDER BY priority, pos, id LIMIT ?) AS first CROSS JOIN tasks ON tasks.id = first.id
         ORDER BY first.priority, first.pos, first.id)"""
-MARK = f"UPDATE tasks SET state = {RUNNING}, lease = ? WHERE id IN (SELECT value FROM json_each(?))"
+MARK = f"UPDATE tasks SET state = {RUNNING}, lease = ?, turn = turn + 1 WHERE id IN (SELECT value FROM json_each(?))"
 MOVE = f"UPDATE tasks SET state = {READY} WHERE state = {DELAYED} AND pos <= ?"
 SOME_READY = f"SELECT EXISTS (SELECT 1 FROM tasks WHERE queue = ? AND state = {READY})"
 
@@ -59,6 +59,7 @@ class Claimed(NamedTuple):
     """A message that is held now."""
 
     id: int
+    turn: int
     crashes: int
     data: bytes
 
@@ -102,8 +103,8 @@ def _many(queues: int) -> str:
 
 
 def _parse(connection: sqlite3.Connection, part: str) -> Claimed:
-    id_, crashes, text = part.split(" ")
+    id_, turn, crashes, text = part.split(" ")
     if text == "-":
         data = connection.execute("SELECT data FROM tasks WHERE id = ?", (int(id_),)).fetchone()[0]
-        return Claimed(int(id_), int(crashes), data)
-    return Claimed(int(id_), int(crashes), bytes.fromhex(text))
+        return Claimed(int(id_), int(turn) + 1, int(crashes), data)
+    return Claimed(int(id_), int(turn) + 1, int(crashes), bytes.fromhex(text))

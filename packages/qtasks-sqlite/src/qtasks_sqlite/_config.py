@@ -41,7 +41,7 @@ def list_prefix(connection: sqlite3.Connection, ns: int, prefix: str, now: int) 
     return {key: Versioned(value, revision) for key, value, revision in rows}
 
 
-def write(transaction: Transaction, ns: int, key: str, value: bytes | None, expires: int | None, now: int) -> int:
+def write(transaction: Transaction, ns: int, key: str, value: bytes | None, *, expires: int | None, now: int) -> int:
     """Write a value, or with None delete it; return its revision, 0 when it is deleted.
 
     Parameters:
@@ -64,7 +64,7 @@ def write(transaction: Transaction, ns: int, key: str, value: bytes | None, expi
 def lapse(transaction: Transaction, ns: int, now: int) -> None:
     """Delete what has expired, so that those who watch hear of it."""
     for (key,) in transaction.connection.execute(LAPSED, (ns, now)).fetchall():
-        write(transaction, ns, key, None, None, now)
+        write(transaction, ns, key, None, expires=None, now=now)
     transaction.connection.execute(GONE, (ns, now))
 
 

@@ -146,7 +146,7 @@ class Database:
         return next((name for name, known in self._session().queues.items() if known == number), "")
 
     def forget(self) -> None:
-        """Drop, in a forked child, what belongs to the parent; nothing is closed, which could release the parent's locks."""
+        """Drop, in a forked child, what is the parent's. Nothing is closed: that could free the parent's locks."""
         _leaked.append((self._opening, self._closing))
         self._lock = threading.Lock()
         self._opening = self._closing = None

@@ -30,33 +30,37 @@ if TYPE_CHECKING:
 
 __all__ = ["Ending", "Token", "finish", "give_back", "new_ending"]
 
-HELD = f"state = {RUNNING} AND lease = column2 AND uuid = column3 AND (status IS NULL OR status < {FINAL})"
+HELD = f"state = {RUNNING} AND lease = column2 AND turn = column3 AND uuid = column4 AND (status IS NULL OR status < {FINAL})"
 KEEP = f"""
     UPDATE tasks SET state = {SETTLED}, lease = NULL, unique_key = NULL,
-        status = column4, expires = column5, record = column6
+        status = column5, expires = column6, record = column7
     FROM (/*VALUES*/) WHERE id = column1 AND {HELD}"""
 DROP = f"""
     DELETE FROM tasks WHERE id IN (SELECT id FROM (/*VALUES*/) CROSS JOIN tasks ON id = column1 WHERE {HELD})"""
-OWNED = f"SELECT status FROM tasks WHERE id = ? AND state = {RUNNING} AND lease = ? AND uuid = coalesce(?, uuid)"
+OWNED = f"SELECT status FROM tasks WHERE id = ? AND state = {RUNNING} AND lease = ? AND turn = ? AND uuid = coalesce(?, uuid)"
 RECORD = "UPDATE tasks SET status = ?, record = ? WHERE id = ?"
 # An acknowledged message leaves its record, if that is final; what nobody asked for, or never ended, leaves nothing.
-KEEP_FINAL = f"UPDATE tasks SET state = {SETTLED}, lease = NULL, expires = coalesce(expires, ?) WHERE id = ? AND status >= {FINAL}"
+KEEP_FINAL = f"""
+    UPDATE tasks SET state = {SETTLED}, lease = NULL, expires = coalesce(expires, ?)
+    WHERE id = ? AND status >= {FINAL}"""
 FORGET = "DELETE FROM tasks WHERE id = ?"
 RETRY = """
     UPDATE tasks SET state = ?, queue = ?, priority = ?, pos = ?, data = ?, lease = NULL, crashes = 0 WHERE id = ?"""
 RELEASE = "UPDATE tasks SET state = ?, pos = coalesce(?, pos), lease = NULL WHERE id = ?"
 BURY = f"""
-    UPDATE tasks SET state = {DEAD}, pos = ?, reason = ?, lease = NULL, expires = NULL, unique_key = NULL WHERE id = ?"""
+    UPDATE tasks SET state = {DEAD}, pos = ?, reason = ?, lease = NULL, expires = NULL, unique_key = NULL
+    WHERE id = ?"""
 GIVE_BACK = f"""
     UPDATE tasks SET state = {READY}, lease = NULL
     WHERE state = {RUNNING} AND lease = ? AND id IN (SELECT value FROM json_each(?))"""
 
 
 class Token(NamedTuple):
-    """What says, for a delivery, which row it is and under which registration it is held."""
+    """What says, for a delivery, which row it is, under which registration it is held, and since which taking."""
 
     id: int
     lease: int
+    turn: int
     uuid: bytes | None  # None: the message is unreadable
 
 
@@ -138,8 +142,7 @@ def _is_dropped(ending: Ending) -> bool:
 
 
 def _kept(ending: Ending) -> tuple[Any, ...]:
-    id_, lease, uuid = ending.token
-    return id_, lease, uuid, ending.status, ending.expires, ending.record
+    return (*ending.token, ending.status, ending.expires, ending.record)
 
 
 def _settle_others(transaction: Transaction, endings: Sequence[Ending], now: float) -> None:
@@ -156,15 +159,15 @@ def _send(transaction: Transaction, ns: int, endings: Sequence[Ending]) -> None:
 
 def _finish_one(transaction: Transaction, ns: int, ending: Ending, now: float) -> Exception | None:
     answer = _settle(transaction, ending, now)
-    if isinstance(answer, FencedError):
-        return answer
+    if answer is not None:
+        return answer  # the follow-ups of an end that does not count do not count either
     for task in ending.sends:
         failed = add(transaction, ns, [task], now)[0]  # a follow-up that is there already was sent before
         if isinstance(failed, RefusedError):
             raise failed
-    if answer is None and ending.status is not None and ending.status >= FINAL and ending.outcome.record is not None:
+    if ending.status is not None and ending.status >= FINAL and ending.outcome.record is not None:
         transaction.effects.final[ending.outcome.record.uuid.bytes] = ending.outcome.record
-    return answer
+    return None
 
 
 def _settle(transaction: Transaction, ending: Ending, now: float) -> Exception | None:

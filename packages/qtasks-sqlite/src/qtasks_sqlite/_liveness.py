@@ -1,7 +1,7 @@
 """Who is alive: each worker holds a lock on a file of its own, and the kernel frees it when the process dies.
 
-lockf, not flock: flock stays held after kill -9 while a forked grandchild lives. But closing any descriptor of such a file
-in the process that holds the lock frees it, so a process opens its own lock files exactly once.
+lockf, not flock: flock stays held after kill -9 while a forked grandchild lives. But closing any descriptor of such a
+file in the process that holds the lock frees it, so a process opens its own lock files exactly once.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _remove(path: Path) -> None:
 
 
 def _forget() -> None:
-    """Know, in a forked child, that it holds nothing: locks do not pass to children. Descriptors stay open on purpose."""
+    """Know, in a forked child, that it holds nothing: locks do not pass to children. What is open stays open."""
     global _guard  # noqa: PLW0603  # another thread of the parent may have held it
     _guard = threading.Lock()
     _held.clear()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtasks_core.errors import AlreadyFinal
 from qtasks_sqlite._adding import insert, new_record
-from qtasks_sqlite._rows import DEAD, FINAL, ROW, SETTLED, STATUS_CODES, Row, to_micros, write_record
+from qtasks_sqlite._rows import DEAD, FINAL, ROW, SETTLED, STATUS_CODES, UNEXPIRED, Row, to_micros, write_record
 from qtasks_sqlite._transaction import OneByOne, Transaction
 from qtasks_sqlite._values import MOST_ROWS, execute_values
 
@@ -28,15 +28,16 @@ UPSERT = f"""
         name = excluded.name, unique_key = CASE WHEN excluded.status >= {FINAL} THEN NULL ELSE unique_key END
         WHERE status IS NULL OR status < {FINAL}"""
 SELECT = f"""
-    SELECT {ROW} FROM (SELECT ? AS space) CROSS JOIN (/*VALUES*/) CROSS JOIN tasks
-    ON tasks.uuid = column1 AND tasks.ns = space"""
-SELECT_ONE = f"SELECT {ROW} FROM tasks WHERE uuid = ? AND ns = ?"
-MARK = "UPDATE tasks SET status = ?, record = ? WHERE uuid = ? AND ns = ?"
+    SELECT {ROW} FROM (SELECT ? AS space, ? AS now) CROSS JOIN (/*VALUES*/) CROSS JOIN tasks
+    ON tasks.uuid = column1 AND tasks.ns = space AND {UNEXPIRED.replace("?", "now")}"""
+SELECT_ONE = f"SELECT {ROW} FROM tasks WHERE uuid = ? AND ns = ? AND {UNEXPIRED}"
+DROP_EXPIRED = f"DELETE FROM tasks WHERE uuid = ? AND ns = ? AND NOT {UNEXPIRED}"
+MARK = "UPDATE tasks SET status = ?, expires = NULL, record = ? WHERE uuid = ? AND ns = ?"
 OVERWRITE = """
     UPDATE tasks SET status = ?, expires = ?, record = ?, unique_key = {} WHERE uuid = ? AND ns = ?"""
 DELETE = "DELETE FROM tasks WHERE uuid = ? AND ns = ?"
 DELETE_EVENTS = "DELETE FROM events WHERE uuid = ? AND ns = ?"
-NEXT = f"SELECT {ROW}, id FROM tasks WHERE ns = ? AND id > ? ORDER BY id LIMIT {PAGE}"
+NEXT = f"SELECT {ROW}, id FROM tasks WHERE ns = ? AND id > ? AND {UNEXPIRED} ORDER BY id LIMIT {PAGE}"
 
 
 def finish(
@@ -65,7 +66,7 @@ def finish(
 def mark(transaction: Transaction, ns: int, record: TaskRecord, now: float) -> TaskRecord | None:
     """Write status process; return the record that is already final."""
     connection = transaction.connection
-    row = _one(connection, ns, record.uuid.bytes)
+    row = _one(connection, ns, record.uuid.bytes, to_micros(now))
     if row is None:
         columns = new_record(record, now)._replace(unique_key=None)
         insert(transaction, ns, [columns])
@@ -79,12 +80,12 @@ def mark(transaction: Transaction, ns: int, record: TaskRecord, now: float) -> T
     return None
 
 
-def find(connection: sqlite3.Connection, ns: int, uuids: Sequence[bytes]) -> dict[bytes, Row]:
-    """Return the rows of those uuids that are there."""
+def find(connection: sqlite3.Connection, ns: int, uuids: Sequence[bytes], now: int) -> dict[bytes, Row]:
+    """Return the rows of those uuids that are there at *now* (microseconds)."""
     found: dict[bytes, Row] = {}
     for start in range(0, len(uuids), MOST_ROWS):
         part = [(uuid,) for uuid in uuids[start : start + MOST_ROWS]]
-        for values in execute_values(connection, SELECT, part, ns).fetchall():
+        for values in execute_values(connection, SELECT, part, ns, now).fetchall():
             row = Row(*values)
             found[row.uuid] = row
     return found
@@ -99,16 +100,16 @@ def delete(transaction: Transaction, ns: int, uuids: Sequence[bytes]) -> int:
     return count
 
 
-def page(connection: sqlite3.Connection, ns: int, after: int) -> tuple[list[Row], int | None]:
+def page(connection: sqlite3.Connection, ns: int, after: int, now: int) -> tuple[list[Row], int | None]:
     """Return the rows of a namespace after a row id, and the last of their ids; None: there are no more."""
-    found = connection.execute(NEXT, (ns, after)).fetchall()
+    found = connection.execute(NEXT, (ns, after, now)).fetchall()
     return [Row(*values[:-1]) for values in found], found[-1][-1] if len(found) == PAGE else None
 
 
 def _finish_one(transaction: Transaction, ns: int, record: TaskRecord, now: float, ttl: float) -> Exception | None:
     execute = transaction.connection.execute
     uuid, _, _, status, _, expires, blob = _columns(record, now, ttl)
-    row = _one(transaction.connection, ns, uuid)
+    row = _one(transaction.connection, ns, uuid, to_micros(now))
     if row is not None and (row.final or row.state == DEAD) and record.replays <= row.to_record().replays:
         return AlreadyFinal("an earlier final record stays")
     forget = record.ttl_s == 0 and status >= FINAL
@@ -137,6 +138,9 @@ def _columns(record: TaskRecord, now: float, ttl: float) -> tuple[bytes, int, in
     return record.uuid.bytes, record.priority, to_micros(now), status, record.task_name, expires, blob
 
 
-def _one(connection: sqlite3.Connection, ns: int, uuid: bytes) -> Row | None:
-    found = connection.execute(SELECT_ONE, (uuid, ns)).fetchone()
-    return None if found is None else Row(*found)
+def _one(connection: sqlite3.Connection, ns: int, uuid: bytes, now: int) -> Row | None:
+    found = connection.execute(SELECT_ONE, (uuid, ns, now)).fetchone()
+    if found is not None:
+        return Row(*found)
+    connection.execute(DROP_EXPIRED, (uuid, ns, now))
+    return None

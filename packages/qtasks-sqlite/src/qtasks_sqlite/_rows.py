@@ -23,6 +23,7 @@ __all__ = [
     "SETTLED",
     "STATUSES",
     "STATUS_CODES",
+    "UNEXPIRED",
     "Row",
     "due_of",
     "read_envelope",
@@ -38,8 +39,9 @@ FINAL = STATUS_CODES["success"]  # this and all above
 
 # Columns hold the uuid, the task's name and the status; the envelope holds a waiting message's body.
 FIELDS = (
-    "queue", "attempt", "replays", "priority", "created_at", "updated_at", "started_at", "finished_at", "worker", "codec",
-    "result", "error", "reason", "progress", "dead_lettered", "unique_key", "unique_ttl_s", "ttl_s", "reply_to", "extra",
+    "queue", "attempt", "replays", "priority", "created_at", "updated_at", "started_at", "finished_at", "worker",
+    "codec", "result", "error", "reason", "progress", "dead_lettered", "unique_key", "unique_ttl_s", "ttl_s",
+    "reply_to", "extra",
 )  # fmt: skip
 _values_of = attrgetter(*FIELDS)
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
@@ -48,6 +50,8 @@ write_envelope = _encoder.encode
 read_envelope = _read_envelope.decode
 
 # What Row is made of, for SELECTs; a worker's name outlives no registration, so it may be NULL.
+# A record that has expired is as if it had never been, whether it was swept yet or not.
+UNEXPIRED = f"(expires IS NULL OR expires > ? OR state != {SETTLED})"
 ROW = "uuid, state, status, name, reason, data, record, (SELECT name FROM workers WHERE workers.lease = tasks.lease)"
 
 
@@ -117,9 +121,11 @@ class Row(NamedTuple):
             record.status, record.dead_lettered, record.reason = "dead", True, record.reason or self.reason
         elif self.state == RUNNING:
             record.status, record.worker = "process", self.worker or record.worker
-        else:
+        elif self.state != SETTLED:
             again = record.attempt > 1 or self.status == STATUS_CODES["retry"]
             record.status = "retry" if again else "new"
+        else:
+            record.status = STATUSES[self.status or 0]
 
 
 def _of_blob(uuid: UUID, name: str, blob: bytes) -> TaskRecord:

@@ -20,7 +20,8 @@ __all__ = ["MIGRATIONS", "migrate"]
 #   status   index into STATUSES; NULL: nobody asked for a record
 #   data     the envelope; its body is the record's body too
 #   record   what the envelope does not say
-#   lease    the registration of the worker that holds it; numbers are never used again, so it is the fence as well
+#   lease    the registration of the worker that holds it; its number is never used again
+#   turn     how often it was taken: with the lease it is the fence of a delivery
 # Queues have numbers of their own in each namespace: index entries stay short and apps stay apart at no cost.
 FIRST = (
     """CREATE TABLE namespaces (
@@ -31,7 +32,7 @@ FIRST = (
     """CREATE TABLE tasks (
         id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, uuid BLOB NOT NULL, queue INTEGER NOT NULL, state INTEGER NOT NULL,
         priority INTEGER NOT NULL, pos INTEGER NOT NULL, lease INTEGER, crashes INTEGER NOT NULL DEFAULT 0,
-        status INTEGER, expires INTEGER, name TEXT NOT NULL, unique_key TEXT, unique_until INTEGER, reason TEXT,
+        turn INTEGER NOT NULL DEFAULT 0, status INTEGER, expires INTEGER, name TEXT NOT NULL, unique_key TEXT, unique_until INTEGER, reason TEXT,
         data BLOB, record BLOB)""",
     "CREATE UNIQUE INDEX tasks_uuid ON tasks (uuid, ns)",
     "CREATE INDEX tasks_ready ON tasks (queue, priority, pos) WHERE state = 0",
@@ -41,8 +42,9 @@ FIRST = (
     "CREATE INDEX tasks_expires ON tasks (expires) WHERE expires IS NOT NULL",
     "CREATE UNIQUE INDEX tasks_unique ON tasks (ns, unique_key) WHERE unique_key IS NOT NULL",
     """CREATE TABLE events (
-        ns INTEGER NOT NULL, uuid BLOB NOT NULL, attempt INTEGER NOT NULL, crashes INTEGER NOT NULL, started REAL NOT NULL,
-        seq INTEGER NOT NULL, kind INTEGER NOT NULL, expires INTEGER NOT NULL, value BLOB NOT NULL,
+        ns INTEGER NOT NULL, uuid BLOB NOT NULL, attempt INTEGER NOT NULL, crashes INTEGER NOT NULL,
+        started REAL NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL,
+        expires INTEGER NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (uuid, ns, attempt, crashes, started, seq)) WITHOUT ROWID""",
     "CREATE INDEX events_expires ON events (expires)",
     """CREATE TABLE config (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from qtasks_core.contract import Event
 from qtasks_sqlite._rows import DEAD, FINAL, to_micros
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
     from typing import Literal
+    from uuid import UUID
 
     from qtasks_sqlite._transaction import Transaction
 

@@ -25,16 +25,17 @@ class OneByOne(Exception):  # noqa: N818  # a signal between jobs and writer, ne
 class Effects:
     """What a committed transaction changed, for those in this process who wait for it."""
 
-    __slots__ = ("config", "events", "final", "ready")
+    __slots__ = ("config", "events", "evicted", "final", "ready")
 
     def __init__(self) -> None:
         self.ready = False
         self.config = False
         self.events = False
+        self.evicted: set[int] = set()
         self.final: dict[bytes, TaskRecord] = {}
 
     def __bool__(self) -> bool:
-        return self.ready or self.config or self.events or bool(self.final)
+        return self.ready or self.config or self.events or bool(self.evicted) or bool(self.final)
 
 
 class Transaction:

@@ -1,8 +1,9 @@
-"""What every subscribed worker does beside its tasks: notice the dead, notice its own eviction, sweep what has expired."""
+"""What every subscribed worker does beside its tasks: notice the dead and its own eviction, sweep what has expired."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -60,12 +61,17 @@ class Upkeep:
         self._holder = holder
         self._dead_letter_max = dead_letter_max
         self._ticks = 0
+        self._hurry = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="qtasks-sqlite-upkeep")
 
     async def stop(self) -> None:
         """End it."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def hurry(self) -> None:
+        """Look at once: this worker has just been evicted."""
+        self._hurry.set()
 
     async def _run(self) -> None:
         while True:
@@ -75,12 +81,16 @@ class Upkeep:
                 logger.warning("%s: %s", self._database.path, error)
             except Exception:
                 logger.exception("%s: upkeep failed", self._database.path)
-            await asyncio.sleep(TICK_S)
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._hurry.wait()
 
     async def _tick(self) -> None:
         lease = self._holder.lease
         if lease is None:
-            return await self._holder.join()
+            await self._holder.join()
+            return
         sweeps = self._ticks % SWEEP_TICKS == 0
         self._ticks += 1
         now = to_micros(self._database.clock())
@@ -98,7 +108,9 @@ class Upkeep:
         logger.warning("%d worker(s) died; %d task(s) will run again", len(dead), taken)
 
     async def _sweep(self, now: int) -> None:
-        while await self._database.write(lambda transaction: _sweeping.sweep(transaction, now), durable=False):
+        more = True
+        while more:
+            more = await self._database.write(lambda transaction: _sweeping.sweep(transaction, now), durable=False)
             await asyncio.sleep(BUSY_SWEEP_S)
         await self._database.write(_sweeping.vacuum, durable=False)
         most = self._dead_letter_max

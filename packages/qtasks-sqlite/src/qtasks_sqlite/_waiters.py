@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtasks_core.errors import ResultExpiredError
 from qtasks_sqlite import _records
 from qtasks_sqlite._loops import call_in
-from qtasks_sqlite._rows import DEAD
+from qtasks_sqlite._rows import DEAD, to_micros
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,7 +56,7 @@ class Waiters:
         new = list(self._new)
         self._new.difference_update(new)
         wanted = list(self._futures) if changed else new
-        found = _records.find(connection, ns, wanted) if wanted else {}
+        found = _records.find(connection, ns, wanted, self._now()) if wanted else {}
         unknown = [uuid for uuid in wanted if uuid not in found]
         final = {uuid: row for uuid, row in found.items() if row.final or row.state == DEAD}
         if final or unknown:
@@ -74,7 +74,7 @@ class Waiters:
         if left:
             # An add of this process may be on its way: behind it in the writer's queue nothing is missed.
             job = self._database.write(
-                lambda transaction: _records.find(transaction.connection, ns, left), durable=False
+                lambda transaction: _records.find(transaction.connection, ns, left, self._now()), durable=False
             )
             job.add_done_callback(lambda job: self._give_up(left, job))
 
@@ -87,6 +87,9 @@ class Waiters:
                 self._fail(uuid)
             elif row.final or row.state == DEAD:
                 self._resolve({uuid: row.to_record()})
+
+    def _now(self) -> int:
+        return to_micros(self._database.clock())
 
     def _fail(self, uuid: bytes) -> None:
         for future in self._futures.get(uuid, ()):

@@ -21,9 +21,18 @@ TAKE_OVER = f"""
 GIVE_BACK = f"UPDATE tasks SET state = {READY}, lease = NULL WHERE state = {RUNNING} AND lease = ?"
 
 
-def register(transaction: Transaction, ns: int, name: str) -> int:
-    """Register a worker and lock its file before anybody can see it; return its lease."""
+def register(transaction: Transaction, ns: int, name: str, *, evicting: bool) -> int:
+    """Register a worker and lock its file before anybody can see it; return its lease.
+
+    Parameters:
+        transaction: Of the writer.
+        ns: The namespace.
+        name: The worker's name.
+        evicting: Another registration of that name ends as by a crash.
+    """
     execute = transaction.connection.execute
+    if evicting:
+        evict(transaction, find(transaction.connection, ns, name))
     lease = execute("INSERT INTO workers (ns, name) VALUES (?, ?)", (ns, name)).lastrowid
     if lease is None:
         raise RuntimeError("SQLite gave no row id")
@@ -44,6 +53,7 @@ def evict(transaction: Transaction, leases: Sequence[int]) -> int:
     taken = 0
     for lease in leases:
         if transaction.connection.execute("DELETE FROM workers WHERE lease = ?", (lease,)).rowcount:
+            transaction.effects.evicted.add(lease)
             taken += transaction.connection.execute(TAKE_OVER, (lease,)).rowcount
     transaction.effects.ready = True
     return taken

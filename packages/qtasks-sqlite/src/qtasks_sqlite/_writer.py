@@ -1,4 +1,4 @@
-"""The one connection that writes, on a thread of its own: what arrives while it commits goes into its next transaction."""
+"""The connection that writes, on a thread of its own: what comes while it commits goes into its next transaction."""
 
 from __future__ import annotations
 

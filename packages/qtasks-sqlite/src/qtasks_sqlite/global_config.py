@@ -44,7 +44,7 @@ class SqliteGlobalConfig(SqliteComponent):
 
         def run(transaction: Transaction) -> None:
             for key in _config.list_prefix(transaction.connection, ns, "", now):
-                _config.write(transaction, ns, key, None, None, now)
+                _config.write(transaction, ns, key, None, expires=None, now=now)
 
         await self._database.write(run)
 
@@ -67,7 +67,9 @@ class SqliteGlobalConfig(SqliteComponent):
             ttl_s: Seconds after which it goes; None: never.
         """
         ns, now, expires = self._database.ns, self._now(), self._expires(ttl_s)
-        await self._database.write(lambda transaction: _config.write(transaction, ns, key, value, expires, now))
+        await self._database.write(
+            lambda transaction: _config.write(transaction, ns, key, value, expires=expires, now=now)
+        )
 
     async def cas(self, key: str, value: bytes | None, revision: int, ttl_s: float | None = None) -> int | None:
         """Write a value if its revision still holds.
@@ -86,7 +88,7 @@ class SqliteGlobalConfig(SqliteComponent):
         def run(transaction: Transaction) -> int | None:
             if _config.get(transaction.connection, ns, key, now).revision != revision:
                 return None
-            return _config.write(transaction, ns, key, value, expires, now)
+            return _config.write(transaction, ns, key, value, expires=expires, now=now)
 
         return await self._database.write(run)
 

@@ -12,6 +12,7 @@ from qtasks_sqlite._adding import add, new_record
 from qtasks_sqlite._component import SqliteComponent
 from qtasks_sqlite._items import encode_each
 from qtasks_sqlite._reader import IDLE, URGENT
+from qtasks_sqlite._rows import DEAD, FINAL, SETTLED, to_micros
 from qtasks_sqlite._values import MOST_ROWS
 from qtasks_sqlite._waiters import Waiters
 
@@ -47,9 +48,9 @@ class SqliteStorage(SqliteComponent):
         self._readers: set[asyncio.Event] = set()
 
     async def clear(self) -> None:
-        """Delete all tasks of this namespace."""
+        """Delete all records of this namespace."""
         ns = self._database.ns
-        await self._database.write(lambda transaction: clear_tasks(transaction, ns))
+        await self._database.write(lambda transaction: _clear(transaction, ns))
 
     def shares(self, database: Database) -> bool:
         """Tell whether it keeps its records in that file and namespace."""
@@ -101,8 +102,8 @@ class SqliteStorage(SqliteComponent):
 
     async def get(self, uuids: Sequence[UUID]) -> Sequence[TaskRecord | None]:
         """Return the records, None for what is not known."""
-        ns, keys = self._database.ns, [uuid.bytes for uuid in uuids]
-        found = await self._database.read(lambda connection: _records.find(connection, ns, keys))
+        ns, keys, now = self._database.ns, [uuid.bytes for uuid in uuids], to_micros(self._context.clock())
+        found = await self._database.read(lambda connection: _records.find(connection, ns, keys, now))
         return [found[key].to_record() if key in found else None for key in keys]
 
     async def scan(self, status: Status | None = None, task_name: str | None = None) -> AsyncIterator[TaskRecord]:
@@ -112,10 +113,10 @@ class SqliteStorage(SqliteComponent):
             status: Only those.
             task_name: Only those.
         """
-        ns, after = self._database.ns, 0
+        ns, after, now = self._database.ns, 0, to_micros(self._context.clock())
         while True:
             rows, last = await self._database.read(
-                lambda connection, after=after: _records.page(connection, ns, after)  # type: ignore[misc]
+                lambda connection, after=after: _records.page(connection, ns, after, now)  # type: ignore[misc]
             )
             for record in [row.to_record() for row in rows if task_name in {None, row.name}]:
                 if status in {None, record.status}:
@@ -200,7 +201,11 @@ class SqliteStorage(SqliteComponent):
             self.interest = IDLE
 
 
-def clear_tasks(transaction: Transaction, ns: int) -> None:
-    """Delete all tasks and streams of a namespace."""
-    transaction.connection.execute("DELETE FROM tasks WHERE ns = ?", (ns,))
-    transaction.connection.execute("DELETE FROM events WHERE ns = ?", (ns,))
+def _clear(transaction: Transaction, ns: int) -> None:
+    """Delete records; a message that waits, runs or is dead is the record of its task, and stays."""
+    execute = transaction.connection.execute
+    execute("DELETE FROM events WHERE ns = ?", (ns,))
+    execute("DELETE FROM tasks WHERE ns = ? AND state = ?", (ns, SETTLED))
+    execute(
+        "UPDATE tasks SET status = NULL, record = NULL WHERE ns = ? AND state = ? AND status >= ?", (ns, DEAD, FINAL)
+    )
