@@ -138,7 +138,7 @@ def test_a_wrong_option_is_a_usage_error(ran: Ran, args: tuple[str, ...]) -> Non
 
 
 def test_stop_with_parent_takes_the_parent_of_this_moment(ran: Ran) -> None:
-    """The worker is told whose death ends it; by default nobody's."""
+    """The worker is told whose death ends it; that makes nobody its supervisor, so its Ctrl-C counts."""
     assert invoke("--stop-with-parent").exit_code == 0
     assert ran.options == RunOptions(parent=os.getppid())
 
@@ -146,7 +146,7 @@ def test_stop_with_parent_takes_the_parent_of_this_moment(ran: Ran) -> None:
 def test_a_supervised_worker_watches_its_supervisor_and_shows_no_banner(ran: Ran) -> None:
     """`--parent` is what supervisors pass."""
     result = invoke("--parent", "4711")
-    assert ran.options == RunOptions(parent=4711)
+    assert ran.options == RunOptions(parent=4711, supervised=True)
     assert result.output == ""
 
 
@@ -198,7 +198,12 @@ def test_a_supervised_worker_gets_the_same_options(ran: Ran, supervised: list[di
     assert command[command.index("--log-level") + 1] == "error"
     assert CliRunner().invoke(qtasks, command[3:]).exit_code == 0
     assert ran.options == RunOptions(
-        concurrency=3, queues=("a", "b", "c"), worker_name="w-2-1", parent=os.getpid(), shutdown_timeout=1.5
+        concurrency=3,
+        queues=("a", "b", "c"),
+        worker_name="w-2-1",
+        parent=os.getpid(),
+        supervised=True,
+        shutdown_timeout=1.5,
     )
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["ParentWatch"]
 
@@ -37,8 +33,3 @@ class ParentWatch:
         """Return when the parent is dead."""
         while not self.gone():  # noqa: ASYNC110  # nothing portable tells of it, so there is no event to wait for
             await asyncio.sleep(self.interval_s)
-
-    async def wait_and_call(self, act: Callable[[], object]) -> None:
-        """Call *act* when the parent is dead."""
-        await self.wait()
-        act()

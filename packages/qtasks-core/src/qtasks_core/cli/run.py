@@ -120,6 +120,7 @@ def _run_here(core: App, settings: _Settings, parent: int | None) -> int:
             queues=settings.queues,
             worker_name=settings.worker_name,
             parent=parent,
+            supervised=settings.parent is not None,
             shutdown_timeout=settings.shutdown_timeout,
         )
     )
