@@ -21,7 +21,7 @@ MAX_LINES = 500
 NOT_ALONE = {"qtasks", "qtasks-core", "qtasks-testing"}
 OTHER_EXTRAS = {"uvloop"}  # extras of the meta distribution that are no package
 # Declared for what they do once installed: no module imports them.
-NEVER_IMPORTED = {"qtasks": {"qtasks-sqlite"}, "qtasks-testing": {"pytest-asyncio"}}
+NEVER_IMPORTED = {"qtasks": {"qtasks-sqlite"}}
 
 
 class Package:
