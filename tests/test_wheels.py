@@ -15,26 +15,7 @@ import pytest
 pytestmark = [pytest.mark.wheels, pytest.mark.timeout(300)]
 
 INSTALLED = ("qtasks", "qtasks_core", "qtasks_sqlite")  # what `pip install qtasks` brings of this project
-APP = """\
-from qtasks import QueueTasks
-
-app = QueueTasks()
-
-
-@app.task
-def add(a: int, b: int) -> int:
-    return a + b
-"""
-BLOCKING = "from app import add; print(add.add_task(1, 2).result(timeout=10))"
-AWAITING = """\
-import asyncio
-from app import add
-
-async def main() -> None:
-    print(await add.aio.add_task(1, 2).result(timeout=10))
-
-asyncio.run(main())
-"""
+TITLED = re.compile(r'^```python title="(?P<name>[^"]+)"\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +37,10 @@ def python(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """Return a folder that holds nothing but the first app."""
-    (tmp_path / "app.py").write_text(APP, encoding="utf-8")
+def project(root: Path, tmp_path: Path) -> Path:
+    """Return a folder that holds nothing but the programs of the README."""
+    for found in TITLED.finditer((root / "README.md").read_text(encoding="utf-8")):
+        (tmp_path / found["name"]).write_text(found["code"], encoding="utf-8")
     return tmp_path
 
 
@@ -118,9 +100,14 @@ def test_the_command_line_says_its_version(python: Path, wheels: dict[str, Path]
         assert re.search(rf"\b{re.escape(version)}\b", _run([*command, "version"], cwd=tmp_path))
 
 
-@pytest.mark.parametrize("client", [BLOCKING, AWAITING], ids=["blocking", "awaiting"])
-def test_a_first_app_runs(client: str, python: Path, project: Path, worker: subprocess.Popen[bytes]) -> None:
+def test_the_first_app_of_the_readme_runs(python: Path, project: Path, worker: subprocess.Popen[bytes]) -> None:
     """A worker in one process, a caller in another, no configuration: 1 + 2 is 3, and SIGTERM ends it cleanly."""
-    assert _run([python, "-c", client], cwd=project) == "3\n"
+    assert _run([python, "app.py"], cwd=project) == "3\n"
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=30) == 0, (project / "worker.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_same_runs_with_await(python: Path, project: Path) -> None:
+    """The async face of another program reaches the tasks of the same worker."""
+    assert _run([python, "calls.py"], cwd=project) == "3\n[3, 7, 11]\n"
