@@ -297,3 +297,11 @@ def test_a_worker_with_a_wrong_setting_is_not_started_again(worker_process: Star
     assert worker.wait() == 2
     assert "UnknownSchemeError" in worker.log
     assert len(pids(worker)) == 1
+
+
+def test_sigterm_to_the_whole_group_is_one_stop(worker_process: StartWorker, tmp_path: Path) -> None:
+    """`timeout` and systemd signal the workers too; that is no second signal."""
+    write_app(tmp_path)
+    worker = worker_process("shop", processes=2)
+    os.killpg(worker.pid, signal.SIGTERM)
+    assert worker.wait() == 0

@@ -170,8 +170,10 @@ class _Process:
                 signal.signal(number, lambda got, _frame: loop.call_soon_threadsafe(self._on_signal, got))
 
     def _on_signal(self, number: int) -> None:
+        if self._stopping.is_set() and self._options.supervised:
+            return  # a group's SIGTERM comes here and through the supervisor, which says SIGKILL when it means it
         if self._stopping.is_set():
             logger.warning("second signal: exit at once")
             os._exit(_SIGNAL_EXIT + number)
-        logger.info("%s: stopping; a second signal exits at once", signal.Signals(number).name)
+        logger.info("%s: stopping", signal.Signals(number).name)
         self._stopping.set()

@@ -1,0 +1,50 @@
+"""What the core's tests share: a worker on the test's own loop."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from qtasks_core.aio import QueueTasks
+from qtasks_core.config import QueueConfig
+from qtasks_core.worker.worker import DefaultWorker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+
+class Running(Protocol):
+    def __call__(
+        self, app: QueueTasks, *, concurrency: int = 4, shutdown_timeout: float = 5.0
+    ) -> AbstractAsyncContextManager[DefaultWorker]: ...
+
+
+@pytest.fixture
+def running() -> Running:
+    """Return a context manager that runs a worker of an app on this loop and drains it at the end."""
+
+    @contextlib.asynccontextmanager
+    async def run(
+        app: QueueTasks, *, concurrency: int = 4, shutdown_timeout: float = 5.0
+    ) -> AsyncIterator[DefaultWorker]:
+        engine = app.core.new_engine("worker-1")
+        await engine.start(control=True)
+        worker = DefaultWorker(app.core, engine, name="worker-1", queues=app.config.queues, concurrency=concurrency)
+        await worker.start()
+        try:
+            yield worker
+        finally:
+            await worker.drain(shutdown_timeout)
+            await worker.stop()
+            await app.stop()
+
+    return run
+
+
+@pytest.fixture
+def app() -> QueueTasks:
+    """Return an app in memory whose unknown tasks rest briefly."""
+    return QueueTasks("test", "memory://", config=QueueConfig(park_delay=0.02))
