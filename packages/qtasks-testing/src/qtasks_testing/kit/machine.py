@@ -84,18 +84,23 @@ class BrokerMachine(RuleBasedStateMachine):
             self.model.send(item, now)
         self.sent += new
 
-    @rule(worker=workers, limit=st.integers(1, 4))
-    def receive(self, worker: str, limit: int) -> None:
-        """Take what is there, or see that nothing comes."""
-        queues = self.queues[worker]
-        if self.model.ready(queues, self.now()):
-            got: Sequence[Delivery] = self.run(self.consumers[worker].receive(limit))
-        else:
-            got = self.run(self._receive_briefly(worker, limit))
-            assert not got
-        self.model.receive(worker, got, queues, self.now())
+    @precondition(lambda self: self._served())
+    @rule(pick=st.integers(0, 9), limit=st.integers(1, 4))
+    def receive(self, pick: int, limit: int) -> None:
+        """Take what is there."""
+        served = self._served()
+        worker = served[pick % len(served)]
+        got = self.run(self.consumers[worker].receive(limit))
+        self.model.receive(worker, got, self.queues[worker], self.now())
 
-    @rule(worker=workers, limit=st.integers(1, 4), turns=st.integers(0, 12))
+    @precondition(lambda self: len(self._served()) < len(WORKERS))
+    @rule(pick=st.integers(0, 9), limit=st.integers(1, 4))
+    def receive_nothing(self, pick: int, limit: int) -> None:
+        """See that nothing comes where nothing may."""
+        unserved = [worker for worker in WORKERS if worker not in self._served()]
+        assert not self.run(self._receive_briefly(unserved[pick % len(unserved)], limit))
+
+    @rule(worker=workers, limit=st.integers(1, 4), turns=st.sampled_from((0, 1, 1, 2, 2, 3, 5, 9)))
     def receive_cancelled(self, worker: str, limit: int, turns: int) -> None:
         """Take, and give up after some turns of the loop; what was returned nevertheless is held."""
         got = self.run(self._receive_cancelled(worker, limit, turns))
@@ -104,7 +109,7 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(worker=workers, picks=st.lists(st.tuples(st.integers(0, 9), verdicts), min_size=1, max_size=4))
     def settle(self, worker: str, picks: list[tuple[int, str]]) -> None:
         """Settle some of what a worker holds, or held before, in one batch."""
-        mine = self.model.held[worker] + [old for owner, old in self.model.stale[-6:] if owner == worker]
+        mine = self.model.held[worker] + self.model.outdated(worker)[-1:]
         if not mine:
             return
         outcomes = [_outcome(mine[pick % len(mine)], verdict) for pick, verdict in picks]
@@ -113,6 +118,16 @@ class BrokerMachine(RuleBasedStateMachine):
 
         own = [self.model.settle(worker, item.delivery, item.verdict, now) for item in outcomes]
         assert [type(answer) for answer in answers] == [type(None) if mine else FencedError for mine in own]
+
+    @precondition(lambda self: self.model.in_other_hands())
+    @rule(pick=st.integers(0, 9), verdict=verdicts)
+    def settle_late(self, pick: int, verdict: str) -> None:
+        """Let an old owner settle what somebody holds now."""
+        late = self.model.in_other_hands()
+        worker, delivery = late[pick % len(late)]
+        answers = self.run(self.consumers[worker].settle(_outcome(delivery, verdict)))
+
+        assert [type(answer) for answer in answers] == [FencedError]
 
     @rule(worker=workers)
     def crash(self, worker: str) -> None:
@@ -136,7 +151,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.queues[worker] = queues
 
     @precondition(lambda self: self.subject.movable_clock)
-    @rule(seconds=st.sampled_from((1.0, DELAY_S)))
+    @rule(seconds=st.sampled_from((1.0, DELAY_S / 2, DELAY_S)))
     def pass_time(self, seconds: float) -> None:
         """Let delayed messages become due."""
         self.bench.context.advance(seconds)
@@ -172,6 +187,9 @@ class BrokerMachine(RuleBasedStateMachine):
             assert sorted_uuids(self.consumers[worker].lost) == sorted_uuids(self.lost[worker])
 
     # ------------------------------------------------------------ parts
+
+    def _served(self) -> list[str]:
+        return [worker for worker in WORKERS if self.model.ready(self.queues[worker], self.now())]
 
     def _still_there(self) -> bool:
         return bool(self.sent) and self.model.entries[self.sent[-1].uuid].end is None
@@ -211,7 +229,7 @@ class StatefulSuite(Suite):
     """Every broker that Evicts and is FENCED passes it."""
 
     component = "broker"
-    examples: ClassVar[int] = 40
+    examples: ClassVar[int] = 60
 
     async def test_no_interleaving_loses_repeats_or_disorders_anything(self, bench: Bench) -> None:
         """Nothing lost, nothing settled twice, the order as promised, each crash counted once."""

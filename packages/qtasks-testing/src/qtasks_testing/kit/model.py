@@ -99,6 +99,14 @@ class Model:
         entry.first_time = False
         return True
 
+    def outdated(self, worker: str) -> list[Delivery]:
+        """Return the deliveries that a worker has no more."""
+        return [delivery for owner, delivery in self.stale if owner == worker]
+
+    def in_other_hands(self) -> list[tuple[str, Delivery]]:
+        """Return the old owners and deliveries of messages that are held anew, perhaps by the same worker."""
+        return [(owner, old) for owner, old in self.stale if self.entries[envelope_of(old).uuid].holder is not None]
+
     def evict(self, worker: str) -> list[Delivery]:
         """Note that a worker lost what it held, and return that."""
         lost, self.held[worker] = self.held[worker], []

@@ -78,12 +78,15 @@ class DelayTests(Suite):
 
     async def test_a_delayed_message_is_held_back_until_it_is_due(self, bench: Bench) -> None:
         """Relative and absolute: not early, and not forgotten."""
-        relative, absolute = envelope(delay_s=1.0), envelope(due_at=bench.context.clock() + 1.0)
-        await (await bench.sender()).send([relative, absolute])
-        consumer = await bench.consumer()
+        sender, consumer = await bench.sender(), await bench.consumer()
+        due_at = bench.context.clock() + 1.0
+        relative, absolute = envelope(delay_s=1.0), envelope(due_at=due_at)
+        await sender.send([relative, absolute])
 
-        assert await consumer.drain() == []
-        await bench.pass_time(1.0)
+        for _ in range(2):
+            early = await consumer.drain()
+            assert early == [] or bench.context.clock() >= due_at  # a slow machine proves nothing
+            await bench.pass_time(0.5)
 
         assert sorted(uuids_of(await consumer.take(2))) == sorted_uuids([relative, absolute])
 

@@ -87,7 +87,7 @@ class ReceiveTests(Suite):
         for way in (consumer.broker.send, sender.send, None):
             receiving = await _waiting(consumer)
             await (bench.elsewhere(send) if way is None else way([envelope()]))
-            await consumer.ack(*await receiving)
+            await consumer.ack(*await asyncio.wait_for(receiving, bench.patience_s))
 
     async def test_no_more_than_the_limit_arrives_and_the_rest_stays_for_others(self, bench: Bench) -> None:
         """A worker takes what it has slots for: what it hoarded nobody else could run."""
@@ -163,7 +163,7 @@ class ReceiveTests(Suite):
         await (await bench.sender()).send([envelope("b")])
         await consumer.subscribe(("b",))
 
-        assert [item.queue for item in envelopes_of(await receiving)] == ["b"]
+        assert [item.queue for item in envelopes_of(await asyncio.wait_for(receiving, bench.patience_s))] == ["b"]
 
     async def test_subscribing_to_nothing_pauses(self, bench: Bench) -> None:
         """Nothing is taken until the next subscribe(), by a call that waits already neither."""
@@ -176,7 +176,7 @@ class ReceiveTests(Suite):
         assert not (await asyncio.wait([receiving], timeout=bench.silence_s))[0]
 
         await consumer.subscribe(("default",))
-        assert envelopes_of(await receiving) == [sent]
+        assert envelopes_of(await asyncio.wait_for(receiving, bench.patience_s)) == [sent]
 
     async def test_what_is_held_stays_held_during_a_pause(self, bench: Bench) -> None:
         """A draining worker finishes what it runs: nobody else gets it, and it is still settled."""
@@ -261,9 +261,9 @@ class ReceiveTests(Suite):
         assert envelope_of(await other.take_one()).uuid == sent.uuid
 
 
-async def _waiting(consumer: Consumer) -> asyncio.Task[Sequence[Delivery]]:
+async def _waiting(consumer: Consumer) -> asyncio.Future[Sequence[Delivery]]:
     """Start a call of receive() and let it come to its wait."""
-    receiving = asyncio.ensure_future(consumer.receive(10))
+    receiving = asyncio.ensure_future(consumer.broker.receive(10))
     await asyncio.sleep(0.02)
     assert not receiving.done()
     return receiving
@@ -285,6 +285,6 @@ async def _survivors(receiving: asyncio.Future[Sequence[Delivery]]) -> Sequence[
         return []
 
 
-async def _cancel(task: asyncio.Task[Sequence[Delivery]]) -> None:
+async def _cancel(task: asyncio.Future[Sequence[Delivery]]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

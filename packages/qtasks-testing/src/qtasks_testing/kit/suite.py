@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -21,7 +22,6 @@ _META = "test_nothing_of_the_suite_is_weakened"
 _WEAKENING = ("skip", "skipif", "xfail")
 
 
-@pytest.mark.asyncio
 @pytest.mark.qtasks_kit
 class Suite:
     """Subclass a suite in a test module that has a fixture `subject`; that is all.
@@ -35,6 +35,9 @@ class Suite:
         super().__init_subclass__(**kwargs)
         if getattr(cls, _META) is not getattr(Suite, _META):
             raise TypeError(f"{cls.__name__} replaces {_META}(), which guards the suite")
+        for name, test in vars(cls).items():
+            if name.startswith("test_") and iscoroutinefunction(test):
+                pytest.mark.asyncio(test)  # for test runs that are not in asyncio's auto mode
 
     @pytest_asyncio.fixture
     async def bench(self, subject: Subject, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
@@ -46,6 +49,7 @@ class Suite:
         finally:
             await bench.close()
 
+    @pytest.mark.asyncio
     async def test_nothing_of_the_suite_is_weakened(self, request: pytest.FixtureRequest) -> None:
         """A backend cannot pass by leaving out what it fails."""
         faults = [*_replaced(type(self)), *_marked(type(self), request.session)]
