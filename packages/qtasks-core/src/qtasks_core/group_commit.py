@@ -9,10 +9,12 @@ import asyncio
 import logging
 import random
 from collections import deque
+from collections.abc import Sized
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from qtasks_core.errors import RefusedError, SendRefusedError, SendUnknownError, UnavailableError
+from qtasks_core.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -54,13 +56,14 @@ class Backoff:
 
 
 class _Entry(Generic[T]):
-    __slots__ = ("deadline", "done", "dropped", "item", "size", "unknown")
+    __slots__ = ("deadline", "done", "dropped", "item", "last", "size", "unknown")
 
     def __init__(self, item: T, size: int, done: Callable[[Exception | None], None], deadline: float | None) -> None:
         self.item = item
         self.size = size
         self.done = done
         self.deadline = deadline
+        self.last: Exception | None = None
         self.unknown = False
         self.dropped = False
 
@@ -79,9 +82,9 @@ class GroupCommit(Generic[T]):
         self._limits = limits
         self._name = name
         self._pending: deque[_Entry[T]] = deque()
-        self._bytes = 0
+        self._room = Room(limits.buffer_items, limits.buffer_bytes)
         self._flusher: asyncio.Task[None] | None = None
-        self._waiting_for_room: deque[asyncio.Future[None]] = deque()
+        self._is_closed = False
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
@@ -103,8 +106,8 @@ class GroupCommit(Generic[T]):
             Exception: What the component answered for this item.
         """
         deadline = self._loop.time() + timeout_s
-        if self._is_full():
-            await self._wait_for_room(deadline)
+        if not self._room.try_take(size):
+            await self._wait_for_room(size, deadline)
         future: asyncio.Future[None] = self._loop.create_future()
 
         def done(error: Exception | None) -> None:
@@ -114,7 +117,8 @@ class GroupCommit(Generic[T]):
                 else:
                     future.set_exception(error)
 
-        entry = self.put(item, size, done, deadline)
+        entry = _Entry(item, size, done, deadline)
+        self._enter(entry)
         try:
             await future
         except asyncio.CancelledError:
@@ -123,6 +127,8 @@ class GroupCommit(Generic[T]):
 
     async def submit_many(self, items: Sequence[tuple[T, int]], timeout_s: float) -> list[Exception | None]:
         """Write many items, in as few writes as the bounds allow; return one error or None for each.
+
+        A caller that is cancelled takes back what no write holds yet, as with `submit`.
 
         Parameters:
             items: Pairs of what to write and its bytes.
@@ -139,29 +145,31 @@ class GroupCommit(Generic[T]):
             if not left and not finished.done():
                 finished.set_result(None)
 
-        for index, (item, size) in enumerate(items):
-            deadline = self._loop.time() + timeout_s
-            try:
-                if self._is_full():
-                    await self._wait_for_room(deadline)
-            except SendRefusedError as error:
-                answered(index, error)
-            else:
-                self.put(item, size, partial(answered, index), deadline)
-        if left:
-            await finished
+        entries: list[_Entry[T]] = []
+        try:
+            for index, (item, size) in enumerate(items):
+                deadline = self._loop.time() + timeout_s
+                entry = _Entry(item, size, partial(answered, index), deadline)
+                try:
+                    if not self._room.try_take(size):
+                        await self._wait_for_room(size, deadline)
+                except SendRefusedError as error:
+                    entry.done(error)
+                else:
+                    entries.append(entry)
+                    self._enter(entry)
+            if left:
+                await finished
+        except asyncio.CancelledError:
+            for entry in entries:
+                entry.dropped = True
+            raise
         return answers
 
-    def put(
-        self, item: T, size: int, done: Callable[[Exception | None], None], deadline: float | None = None
-    ) -> _Entry[T]:
-        """Write one item and call *done* with its answer; without a deadline it is repeated until it is answered."""
-        entry = _Entry(item, size, done, deadline)
-        self._pending.append(entry)
-        self._bytes += size
-        if self._flusher is None:
-            self._flusher = self._loop.create_task(self._flush(), name=f"qtasks flush {self._name}")
-        return entry
+    def put(self, item: T, size: int, done: Callable[[Exception | None], None]) -> None:
+        """Write one item and call *done* with its answer; it is repeated until it is answered, full or not."""
+        self._room.take(size)
+        self._enter(_Entry(item, size, done, None))
 
     async def drain(self) -> None:
         """Wait until everything that was put is answered."""
@@ -169,66 +177,75 @@ class GroupCommit(Generic[T]):
             await asyncio.wait([flusher])
 
     async def close(self) -> None:
-        """Stop writing; what is left is answered as perhaps written."""
+        """Stop writing: what a write held is answered as perhaps written, the rest, and what comes later, as not."""
+        self._is_closed = True
         if (flusher := self._flusher) is not None:
             flusher.cancel()
             await asyncio.wait([flusher])
-        self._fail_rest()
+            self._flusher = None  # one that never ran could not say so
+        error = SendRefusedError("the app was stopped")
+        self._room.close(error)
+        rest, self._pending = self._pending, deque()
+        for entry in rest:
+            entry.done(_give_up(entry, error))
 
-    def _is_full(self) -> bool:
-        return len(self._pending) >= self._limits.buffer_items or self._bytes >= self._limits.buffer_bytes
+    async def _wait_for_room(self, size: int, deadline: float) -> None:
+        try:
+            await self._room.wait(size, deadline)
+        except TimeoutError:
+            raise SendRefusedError(
+                f"the buffer of {self._name} was full (buffer_items {self._limits.buffer_items}, buffer_bytes "
+                f"{self._limits.buffer_bytes}) for the whole send_timeout: the server is away or too slow"
+            ) from None
 
-    async def _wait_for_room(self, deadline: float) -> None:
-        while self._is_full():
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._waiting_for_room.append(future)
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await future
-            except TimeoutError:
-                raise SendRefusedError(
-                    f"the buffer of {self._name} was full (buffer_items {self._limits.buffer_items}, buffer_bytes "
-                    f"{self._limits.buffer_bytes}) for the whole send_timeout: the server is away or too slow"
-                ) from None
+    def _enter(self, entry: _Entry[T]) -> None:
+        if self._is_closed:
+            entry.done(SendRefusedError("not queued: the app was stopped"))
+            return
+        self._pending.append(entry)
+        if self._flusher is None:
+            self._flusher = self._loop.create_task(self._flush(), name=f"qtasks flush {self._name}")
 
     async def _flush(self) -> None:
         backoff = Backoff()
+        batch: list[_Entry[T]] = []
         try:
             while self._pending:
                 batch = self._next_batch()
                 if not batch:
                     continue
                 again = self._answer(batch, await self._write_all(batch))
+                batch = []
                 if again:
                     self._put_back(again)
-                    await backoff.wait()
+                    self._give_up_late(again[0].last)
+                    if self._pending:
+                        await backoff.wait()
                 else:
                     backoff.reset()
+        except asyncio.CancelledError:
+            for entry in batch:
+                entry.unknown = True
+            self._put_back(batch)
+            raise
         finally:
             self._flusher = None
 
     def _next_batch(self) -> list[_Entry[T]]:
         batch: list[_Entry[T]] = []
-        size = 0
+        size = items = freed = 0
         pending, limits = self._pending, self._limits
         while pending and len(batch) < limits.flush_items:
             if batch and size + pending[0].size > limits.flush_bytes:
                 break
             entry = pending.popleft()
-            self._bytes -= entry.size
+            items += 1
+            freed += entry.size
             if not entry.dropped:
                 size += entry.size
                 batch.append(entry)
-        if self._waiting_for_room:
-            self._let_in(limits.buffer_items - len(pending))
+        self._room.leave(items, freed)
         return batch
-
-    def _let_in(self, count: int) -> None:
-        while count > 0 and self._waiting_for_room:
-            future = self._waiting_for_room.popleft()
-            if not future.done():
-                future.set_result(None)
-                count -= 1
 
     async def _write_all(self, batch: list[_Entry[T]]) -> PerItem:
         try:
@@ -239,14 +256,13 @@ class GroupCommit(Generic[T]):
         except TimeoutError:
             return [SendUnknownError(f"no answer within {self._limits.write_timeout_s:g} s")] * len(batch)
         except asyncio.CancelledError:
-            for entry in batch:
-                entry.unknown = True
-            self._put_back(batch)
-            raise
+            if _is_being_cancelled():
+                raise
+            return [SendUnknownError("the component gave its own write up")] * len(batch)
         except Exception as error:  # noqa: BLE001  # whatever a component raises, its items are answered one by one
             return await self._isolate(batch, error)
-        if len(answers) != len(batch):
-            logger.error("%s: %d answers for %d items: a fault of the component", self._name, len(answers), len(batch))
+        if (count := _count(answers)) != len(batch):
+            logger.error("%s: %d answers for %d items: a fault of the component", self._name, count, len(batch))
             return [SendUnknownError("the component lost count of its answers")] * len(batch)
         return answers
 
@@ -258,37 +274,49 @@ class GroupCommit(Generic[T]):
         return [(await self._write_all([entry]))[0] for entry in batch]
 
     def _answer(self, batch: list[_Entry[T]], answers: PerItem) -> list[_Entry[T]]:
+        """Hand the answers on; return the entries whose server is away."""
         again: list[_Entry[T]] = []
-        now = self._loop.time()
         for entry, answer in zip(batch, answers, strict=True):
             if answer is None:
                 entry.done(None)
             elif isinstance(answer, (UnavailableError, SendUnknownError)):
                 entry.unknown = entry.unknown or isinstance(answer, SendUnknownError)
-                if entry.deadline is None or now < entry.deadline:
-                    again.append(entry)
-                else:
-                    entry.done(_give_up(entry, answer))
+                entry.last = answer
+                again.append(entry)
             elif isinstance(answer, RefusedError):
-                entry.done(SendRefusedError(str(answer)))
+                may_be_there = entry.unknown and entry.deadline is not None
+                entry.done(_give_up(entry, answer) if may_be_there else SendRefusedError(str(answer)))
             else:
                 entry.done(answer)
         return again
 
     def _put_back(self, entries: list[_Entry[T]]) -> None:
+        for entry in entries:
+            self._room.take(entry.size)
         self._pending.extendleft(reversed(entries))
-        self._bytes += sum(entry.size for entry in entries)
 
-    def _fail_rest(self) -> None:
-        rest, self._pending, self._bytes = self._pending, deque(), 0
-        for entry in rest:
-            entry.done(_give_up(entry, SendRefusedError("the app was stopped")))
-        for future in self._waiting_for_room:
-            if not future.done():
-                future.set_exception(SendRefusedError("the app was stopped"))
+    def _give_up_late(self, last: Exception | None) -> None:
+        """Answer everything whose time is over, also what waits behind: a server that hangs must not hold it longer."""
+        now = self._loop.time()
+        pending, self._pending = self._pending, deque()
+        for entry in pending:
+            if entry.deadline is None or now < entry.deadline:
+                self._pending.append(entry)
+            else:
+                self._room.leave(1, entry.size)
+                entry.done(_give_up(entry, entry.last or last))
 
 
-def _give_up(entry: _Entry[T], last: Exception) -> Exception:
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _count(answers: object) -> int:
+    return len(answers) if isinstance(answers, Sized) else 0
+
+
+def _give_up(entry: _Entry[T], last: Exception | None) -> Exception:
     if entry.unknown:
         return SendUnknownError(f"it may be queued; last answer: {last}")
     return SendRefusedError(f"not queued: {last}")
