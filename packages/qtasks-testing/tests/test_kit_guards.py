@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 
+import qtasks_testing.kit as loaded_once
+
 pytest_plugins = ["pytester"]
 
 HEAD = """
@@ -28,6 +30,7 @@ def kit(pytester: pytest.Pytester) -> pytest.Pytester:
 
 def run(kit: pytest.Pytester, body: str, *options: str) -> pytest.RunResult:
     """Run a test module with the kit."""
+    assert loaded_once.__all__  # here, so that each run does not load it anew
     kit.makepyfile(test_backend=HEAD + textwrap.dedent(body))
     return kit.runpytest_inprocess("-q", "-p", "no:cacheprovider", *options)
 
