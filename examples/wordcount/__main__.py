@@ -13,7 +13,7 @@ from wordcount.counting import MOST_FILES, find_files, standard_library
 
 def main() -> int:
     options = _parse()
-    console = Console()
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     files = find_files(options.folder, options.files)
     console.print(f"{len(files):,} files of {options.folder}, one task for each")
     with TemporaryDirectory(prefix="wordcount-") as name:

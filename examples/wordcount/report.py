@@ -75,9 +75,9 @@ def show(report: Report, console: Console) -> int:
     console.print(_facts(report))
     problems = report.problems()
     for problem in problems:
-        console.print(f"FAILED: {problem}", style="bold red", markup=False)
+        console.print(f"FAILED: {problem}", style="bold red")
     if problems:
-        console.print(report.logs, markup=False, highlight=False)
+        console.print(report.logs)
     totals = "differ" if report.queued.words != report.direct.words else "are equal"
     console.print(
         f"lost {len(report.lost)}, ran twice {report.repeated} "

@@ -79,6 +79,7 @@ class Crew:
     def stop(self) -> list[int]:
         """Ask all to stop, with SIGTERM, and return their exit codes."""
         for worker in self._alive:
+            worker.wait_ready()  # the replacement may have come too late for work, and knows no SIGTERM until then
             worker.process.terminate()
         return [worker.process.wait(timeout=STOP_S) for worker in self._alive]
 
