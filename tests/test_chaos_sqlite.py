@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,22 +63,30 @@ def _signature(number: int, seconds: float) -> int:
     raise NotImplementedError
 
 
+def _has_ended(ledger: Ledger, count: int) -> bool:
+    return len(ledger.counts("end")) >= count
+
+
+def _have_ended(ledger: Ledger, keys: set[str]) -> bool:
+    return keys <= ledger.counts("end").keys()
+
+
 @pytest.mark.timeout(180)
 def test_kill_storm_loses_nothing(client: QueueTasks, tmp_path: Path, record_property: Any) -> None:
-    """Six kill -9 among two workers and 4,000 tasks: all succeed, repeats ≤ in flight, what was held goes on in time."""
+    """Six kill -9, two workers, 4,000 tasks: all succeed, repeats ≤ in flight, what was held goes on in time."""
     ledger = Ledger(tmp_path / "ledger.txt")
     tasks = _add(client, TASKS, 0.02)
     recoveries = []
     with _worker(tmp_path, "a") as a, _worker(tmp_path, "b") as b:
         for kill in range(KILLS):
             progress = TASKS * (kill + 1) // (KILLS + 2)
-            eventually_sync(lambda p=progress: len(ledger.counts("end")) >= p, 60, "progress")
+            eventually_sync(partial(_has_ended, ledger, progress), 60, "progress")
             victim = random.choice((a, b))
             victim.kill()
             victim.wait()
             held = ledger.unfinished() & {entry.key for entry in ledger.entries("start") if entry.pid == victim.pid}
             killed_at = time.monotonic()
-            eventually_sync(lambda h=held: h <= ledger.counts("end").keys(), 30, "the killed worker's tasks on the other")
+            eventually_sync(partial(_have_ended, ledger, held), 30, "the killed worker's tasks on the other")
             recoveries.append(time.monotonic() - killed_at)
             victim.start()
         values = [task.result(timeout=60) for task in tasks]

@@ -208,8 +208,8 @@ class BlockingTask(TaskSnapshot[R]):
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return the value; see `Task.result`."""
-        value: R = self._cross("result", timeout)
-        return value
+        self.wait(timeout)
+        return self._outcome(self._record)
 
     def wait(self, timeout: float | None = None) -> BlockingTask[R]:
         """Wait for the end and return self, renewed; see `Task.wait`."""
