@@ -46,7 +46,7 @@ class MsgpackSerializer:
         def read(raw: bytes) -> Any:
             try:
                 return decode(raw)
-            except (msgspec.DecodeError, RecursionError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise CodecError(str(error)) from None
 
         return read
@@ -79,7 +79,7 @@ def check_depth(raw: bytes, value: object, limit: int) -> None:
         level = [child for item in level for child in _children(item)]
         if not level:
             return
-    raise CodecError(f"nested deeper than max_depth ({limit})")
+    raise CodecError(f"nested deeper than max_depth ({limit}); flatten the data, or raise the setting everywhere")
 
 
 def _children(value: Any) -> list[Any]:

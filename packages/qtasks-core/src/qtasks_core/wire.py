@@ -9,9 +9,8 @@ byte 5    id of the signing key
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
+from msgspec import Struct
 
 from qtasks_core.contract import Message
 from qtasks_core.errors import UnknownWireError, WireError
@@ -24,13 +23,14 @@ MINOR = 0
 SIZE = 6
 _PREAMBLE = MAGIC + bytes((MAJOR, MINOR, 0, 0))
 _ERROR_TEXT = 64 * 1024
+_DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
 
 
-class RemoteError(NamedTuple):
-    """An exception as it travels: never its class, only words."""
+class RemoteError(Struct, array_like=True, frozen=True):
+    """An exception as it travels: never its class, only words. Fields are only ever appended."""
 
     type_name: str
     message: str
@@ -81,21 +81,20 @@ def unpack_message(raw: bytes) -> Message:
     payload = unframe(raw)
     try:
         return _decode_message(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _DAMAGED as error:
         raise WireError(f"the body is damaged: {error}") from None
 
 
 def pack_error(error: RemoteError) -> bytes:
     """Encode an exception's words; a long traceback loses its middle, not its end."""
-    message = _clip(error.message)
-    return _encode(RemoteError(error.type_name, message, _clip(error.traceback)))
+    return _encode(RemoteError(_clip(error.type_name), _clip(error.message), _clip(error.traceback)))
 
 
 def unpack_error(raw: bytes) -> RemoteError:
     """Read what `pack_error` wrote; damaged bytes give an error that says so."""
     try:
         return _decode_error(raw)
-    except msgspec.DecodeError as error:
+    except _DAMAGED as error:
         return RemoteError("qtasks.WireError", f"the error's own record is damaged: {error}", "")
 
 
