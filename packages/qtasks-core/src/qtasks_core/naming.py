@@ -7,7 +7,6 @@ import re
 import secrets
 import socket
 import time
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 from qtasks_core.errors import ConfigError
@@ -18,6 +17,8 @@ _V7 = 0x7 << 76
 _VARIANT = 0x2 << 62
 _RANDOM_A = 0xFFF << 64
 _RANDOM_B = (1 << 62) - 1
+_USERINFO = re.compile(r"(://[^/?#@:]*:).*@", re.DOTALL)  # greedy: a password may hold anything, also unescaped
+_SECRET_PARAMETER = re.compile(r"([?&](?:password|passwd|secret|token)=)[^&#]*", re.IGNORECASE)
 
 
 def slug(name: str) -> str:
@@ -28,7 +29,7 @@ def slug(name: str) -> str:
     """
     result = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not result:
-        raise ConfigError(f"name: expected a name with at least one letter or digit, got {name!r}")
+        raise ConfigError(f"name: expected a text with at least one of a-z and 0-9, got {name!r}")
     return result
 
 
@@ -46,10 +47,5 @@ def new_worker_name() -> str:
 
 
 def mask_url(url: str) -> str:
-    """Return the URL with its password replaced by `***`, fit for logs and errors."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    userinfo, _, host = parts.netloc.rpartition("@")
-    user, colon, _ = userinfo.partition(":")
-    return urlunsplit(parts._replace(netloc=f"{user}{':***' if colon else ''}@{host}"))
+    """Return the URL with its password replaced by `***`, fit for logs and errors; masks rather too much."""
+    return _SECRET_PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
