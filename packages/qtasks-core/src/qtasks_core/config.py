@@ -24,6 +24,16 @@ WireVersion = Annotated[str, Meta(pattern=r"^1\.0$")]
 Priority = Annotated[int, Meta(ge=-128, le=127)]
 ENV_PREFIX = "QTASKS_"
 _LISTS = ("queues", "priority_bands")
+_EXPECTED = {
+    "client_id": "a text that is not empty",
+    "dead_letter": "true or false",
+    "max_abandoned": "a whole number, 1 or more, or nothing: then it is concurrency",
+    "priority_bands": "a list of whole numbers from -128 to 127",
+    "queues": "a list of names, none of them empty",
+    "retry_backoff": "seconds, 0 or more, or 'exponential'",
+    "wire_version": f"{CURRENT_WIRE_VERSION!r}, the only version there is",
+}
+"""In plain words, where msgspec's would not tell what to write."""
 
 
 class QueueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,7 +134,7 @@ def _check(name: str, value: Any, type_: Any) -> Any:
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_lower(error)}; got {value!r}") from None
+        raise ConfigError(f"{name}: {_expected(name, error)}; got {value!r}") from None
 
 
 def _from_text(name: str, text: str, type_: Any) -> Any:
@@ -136,9 +146,9 @@ def _from_text(name: str, text: str, type_: Any) -> Any:
     try:
         return msgspec.convert(raw, type_, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{ENV_PREFIX}{name.upper()}: {_lower(error)}; got {text!r}") from None
+        raise ConfigError(f"{ENV_PREFIX}{name.upper()}: {_expected(name, error)}; got {text!r}") from None
 
 
-def _lower(error: Exception) -> str:
-    text = str(error)
+def _expected(name: str, error: Exception) -> str:
+    text = f"expected {_EXPECTED[name]}" if name in _EXPECTED else str(error)
     return text[:1].lower() + text[1:]

@@ -15,6 +15,13 @@ from qtasks_core.errors import ConfigError
 __all__ = ["CallOptions", "Draft"]
 
 Headers = dict[str, str]
+_EXPECTED = {
+    "eta": "a datetime",
+    "expires": "seconds above 0, or a datetime",
+    "headers": "a mapping of texts to texts",
+    "uuid": "a UUID",
+}
+"""In plain words, where msgspec's would not tell what to write."""
 
 
 class CallOptions(Struct, frozen=True, kw_only=True):
@@ -44,15 +51,18 @@ class CallOptions(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name, type_ in _option_types().items():
             value = getattr(self, name)
-            if value is None or isinstance(value, (dt.datetime, UUID)):
-                continue
-            try:
-                msgspec.convert(value, type_)
-            except msgspec.ValidationError as error:
-                text = str(error)
-                raise ConfigError(f"option {name}: {text[:1].lower()}{text[1:]}; got {value!r}") from None
+            if value is not None:
+                msgspec.structs.force_setattr(self, name, _check(name, value, type_))
         if self.delay is not None and self.eta is not None:
             raise ConfigError("options delay and eta: expected one of them, got both")
+
+
+def _check(name: str, value: object, type_: Any) -> Any:
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        text = f"expected {_EXPECTED[name]}" if name in _EXPECTED else str(error)
+        raise ConfigError(f"option {name}: {text[:1].lower()}{text[1:]}; got {value!r}") from None
 
 
 _cached_types: dict[str, Any] = {}
