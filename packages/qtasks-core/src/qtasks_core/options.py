@@ -19,6 +19,7 @@ _EXPECTED = {
     "eta": "a datetime",
     "expires": "seconds above 0, or a datetime",
     "headers": "a mapping of texts to texts",
+    "results": "true or false",
     "uuid": "a UUID",
 }
 """In plain words, where msgspec's would not tell what to write."""
@@ -50,9 +51,7 @@ class CallOptions(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name, type_ in _option_types().items():
-            value = getattr(self, name)
-            if value is not None:
-                msgspec.structs.force_setattr(self, name, _check(name, value, type_))
+            msgspec.structs.force_setattr(self, name, _check(name, getattr(self, name), type_))
         if self.delay is not None and self.eta is not None:
             raise ConfigError("options delay and eta: expected one of them, got both")
 
