@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -12,7 +13,7 @@ from qtasks_core.config import QueueConfig
 from qtasks_core.worker.worker import DefaultWorker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager
 
 
@@ -48,3 +49,13 @@ def running() -> Running:
 def app() -> QueueTasks:
     """Return an app in memory whose unknown tasks rest briefly."""
     return QueueTasks("test", "memory://", config=QueueConfig(park_delay=0.02))
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Undo what the command line sets up when a test runs it in this process."""
+    logger = logging.getLogger("qtasks")
+    before = (logger.level, logger.propagate, list(logger.handlers))
+    yield
+    logger.setLevel(before[0])
+    logger.propagate, logger.handlers[:] = before[1], before[2]
