@@ -32,7 +32,8 @@ FIRST = (
     """CREATE TABLE tasks (
         id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, uuid BLOB NOT NULL, queue INTEGER NOT NULL, state INTEGER NOT NULL,
         priority INTEGER NOT NULL, pos INTEGER NOT NULL, lease INTEGER, crashes INTEGER NOT NULL DEFAULT 0,
-        turn INTEGER NOT NULL DEFAULT 0, status INTEGER, expires INTEGER, name TEXT NOT NULL, unique_key TEXT, unique_until INTEGER, reason TEXT,
+        turn INTEGER NOT NULL DEFAULT 0,
+        status INTEGER, expires INTEGER, name TEXT NOT NULL, unique_key TEXT, unique_until INTEGER, reason TEXT,
         data BLOB, record BLOB)""",
     "CREATE UNIQUE INDEX tasks_uuid ON tasks (uuid, ns)",
     "CREATE INDEX tasks_ready ON tasks (queue, priority, pos) WHERE state = 0",

@@ -31,11 +31,11 @@ class Effects:
         self.ready = False
         self.config = False
         self.events = False
-        self.evicted: set[int] = set()
+        self.evicted = False
         self.final: dict[bytes, TaskRecord] = {}
 
     def __bool__(self) -> bool:
-        return self.ready or self.config or self.events or bool(self.evicted) or bool(self.final)
+        return self.ready or self.config or self.events or self.evicted or bool(self.final)
 
 
 class Transaction:

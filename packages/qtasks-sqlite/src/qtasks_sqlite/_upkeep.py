@@ -70,18 +70,18 @@ class Upkeep:
         await asyncio.gather(self._task, return_exceptions=True)
 
     def hurry(self) -> None:
-        """Look at once: this worker has just been evicted."""
+        """Look at once: a worker has just been evicted, perhaps this one."""
         self._hurry.set()
 
     async def _run(self) -> None:
         while True:
+            self._hurry.clear()
             try:
                 await self._tick()
             except QTasksError as error:
                 logger.warning("%s: %s", self._database.path, error)
             except Exception:
                 logger.exception("%s: upkeep failed", self._database.path)
-            self._hurry.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._hurry.wait()

@@ -53,7 +53,7 @@ def evict(transaction: Transaction, leases: Sequence[int]) -> int:
     taken = 0
     for lease in leases:
         if transaction.connection.execute("DELETE FROM workers WHERE lease = ?", (lease,)).rowcount:
-            transaction.effects.evicted.add(lease)
+            transaction.effects.evicted = True
             taken += transaction.connection.execute(TAKE_OVER, (lease,)).rowcount
     transaction.effects.ready = True
     return taken

@@ -181,7 +181,7 @@ class SqliteBroker(SqliteOperator):
 
     def committed(self, effects: Effects) -> None:
         """Hear what this process changed, on the writer's thread."""
-        if self.lease in effects.evicted and self._upkeep is not None:
+        if effects.evicted and self._upkeep is not None:  # perhaps this worker, whose lease may be on its way
             self._call(self._upkeep.hurry)
         if effects.ready and self._idle:
             self._call(self._wake)

@@ -62,6 +62,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 # ---------------------------------------------------------------- the kit
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the kit."""
+    group = parser.getgroup("qtasks")
+    group.addoption("--qtasks-shrink", action="store_true", help="look for the smallest failure of the state machine")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks of the kit."""
     config.addinivalue_line("markers", f"{KIT}: a test of a suite of qtasks_testing.kit")

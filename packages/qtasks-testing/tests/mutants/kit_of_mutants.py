@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import Phase, settings
 
 from qtasks_core.memory import MemoryServer
 from qtasks_testing.kit import (
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 URL = "memory://"
-settings.register_profile("mutants", phases=[Phase.generate])  # that it fails is enough: nobody reads how
-settings.load_profile("mutants")
 
 
 async def waiting(context: KitContext) -> Sequence[UUID]:

@@ -115,6 +115,21 @@ class EvictsSuite(Suite):
         assert not other.lost
 
     @requires(Capability.FENCED)
+    async def test_settling_what_was_lost_hides_nothing_that_is_held(self, bench: Bench) -> None:
+        """Evicted, it took the same message again and settled its old handle: the next eviction is told as well."""
+        await (await bench.sender()).send([envelope()])
+        zombie = await bench.consumer()
+        old = await zombie.take_one()
+        await evict(bench, "w1")
+        new = await zombie.take_one()
+        assert [type(answer) for answer in await zombie.settle(outcome(old))] == [FencedError]
+        await zombie.subscribe(())
+
+        await evict(bench, "w1")
+
+        await eventually(lambda: new in zombie.lost, bench.patience_s, "lost() was called for the newer delivery")
+
+    @requires(Capability.FENCED)
     async def test_the_old_owner_is_fenced(self, bench: Bench) -> None:
         """Nothing of what it settles is applied: no end, no follow-up; the new owner's outcome counts."""
         await (await bench.sender()).send([envelope()])

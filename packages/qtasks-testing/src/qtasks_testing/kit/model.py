@@ -99,6 +99,10 @@ class Model:
         entry.first_time = False
         return True
 
+    def count_held(self, queue: str) -> int:
+        """Return how many messages of a queue are in somebody's hands."""
+        return sum(entry.holder is not None and entry.envelope.queue == queue for entry in self.entries.values())
+
     def outdated(self, worker: str) -> list[Delivery]:
         """Return the deliveries that a worker has no more."""
         return [delivery for owner, delivery in self.stale if owner == worker]
