@@ -42,7 +42,7 @@ class TaskDefinition:
     ) -> None:
         self.name = _name_of(function, name)
         self.function = function
-        self.kind: Kind = "async" if inspect.iscoroutinefunction(function) else "thread"
+        self.kind: Kind = "async" if _is_async(function) else "thread"
         self.queue = _expect_text(self.name, "queue", queue)
         self.priority = _expect_priority(self.name, priority)
         self.result_ttl = _expect_seconds(self.name, "result_ttl", result_ttl)
@@ -116,6 +116,10 @@ def _name_of(function: object, name: str | None) -> str:
     return found
 
 
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
 def _signature_of(function: Callable[..., Any], name: str) -> Signature:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise RegistrationError(f"task {name!r}: expected a function or a coroutine function, got a generator function")
@@ -138,6 +142,6 @@ def _expect_priority(task: str, value: object) -> int:
 
 
 def _expect_seconds(task: str, option: str, value: object) -> float | None:
-    if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0):
+    if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0):
         raise RegistrationError(f"task {task!r}: {option}: expected seconds, 0 or more, got {value!r}")
     return value

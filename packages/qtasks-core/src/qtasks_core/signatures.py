@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+from functools import partial
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
 
@@ -72,7 +73,6 @@ class Converter:
 
     def __init__(self, name: str, signature: inspect.Signature, hints: Mapping[str, Any]) -> None:
         self._name = name
-        self._signature = signature
         parameters = signature.parameters.values()
         types = {one.name: _type_of(one, hints) for one in parameters}
         self._positional = [(one.name, types[one.name]) for one in parameters if one.kind in _POSITIONAL]
@@ -96,13 +96,6 @@ class Converter:
             if kwargs:
                 kwargs = {key: self._convert_one(key, self._named.get(key, self._extra), kwargs[key]) for key in kwargs}
         return tuple(args), kwargs
-
-    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Raise ArgumentError when the function cannot be called with these arguments at all."""
-        try:
-            self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise ArgumentError(f"{self._name}() {error}") from None
 
     def _convert_positional(self, args: Sequence[Any]) -> tuple[Any, ...]:
         try:
@@ -136,10 +129,17 @@ class Converter:
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
     try:
-        return get_type_hints(function, include_extras=True)
-    except NameError as error:
+        return get_type_hints(_annotated(function), include_extras=True)
+    except Exception as error:  # noqa: BLE001  # they are any code; a task without conversion is better than no worker
         logger.warning("task %s: annotations are not used to convert its arguments: %s", name, error)
         return {}
+
+
+def _annotated(function: Any) -> Any:
+    """Return what has the annotations: a partial's function, a callable object's method."""
+    while isinstance(function, partial):
+        function = function.func
+    return function if inspect.isroutine(function) or inspect.isclass(function) else function.__call__
 
 
 def _type_of(parameter: Parameter, hints: Mapping[str, Any]) -> Any:
@@ -152,4 +152,11 @@ def _is_supported(hint: Any) -> bool:
         msgspec.msgpack.Decoder(hint)
     except (TypeError, ValueError):
         return False
-    return True
+    return not _is_for_checkers_only(hint)
+
+
+def _is_for_checkers_only(hint: Any) -> bool:
+    """Say whether a protocol is in it that no value can be compared with."""
+    if getattr(hint, "_is_protocol", False) and not getattr(hint, "_is_runtime_protocol", False):
+        return True
+    return any(_is_for_checkers_only(part) for part in get_args(hint))
