@@ -5,15 +5,18 @@ A trigger without an implementation is an empty tuple, so a call site pays one t
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 import time
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtasks_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from inspect import Parameter
 
     from pluggy import PluginManager
 
@@ -22,6 +25,7 @@ __all__ = ["Implementation", "Replace", "Triggers"]
 logger = logging.getLogger("qtasks.triggers")
 
 _LOG_EVERY_S = 1.0
+_REFUSED = ("wrapper", "hookwrapper", "historic")
 
 
 class Replace(NamedTuple):
@@ -50,20 +54,21 @@ class Triggers:
         self.failures: dict[tuple[str, str], int] = {}
 
     def register(self, plugin: object, name: str | None = None) -> None:
-        """Add the hook implementations of a plugin object (methods marked with `hookimpl`).
+        """Add the hook implementations of a plugin object (methods marked with `hookimpl`), all or none.
+
+        Parameters:
+            plugin: An object or a module.
+            name: How messages call it; by default a module's name or the name of an object's class.
 
         Raises:
-            ConfigError: It answers a trigger that does not exist.
+            ConfigError: It answers a trigger that does not exist or wants an argument that the trigger does not give;
+                it is registered already, or another one has its name.
         """
-        from pluggy import PluginValidationError  # noqa: PLC0415  # pluggy is loaded when the first plugin is there
-
         manager = self._manager or self._new_manager()
-        try:
-            manager.register(plugin, name)
-            manager.check_pending()
-        except PluginValidationError as error:
-            manager.unregister(plugin)
-            raise ConfigError(f"plugin {name or plugin!r}: {error}") from None
+        name = _name_of(plugin, name, manager)
+        for trigger, function, options in _marked(plugin, manager):
+            _check(f"plugin {name}", trigger, function, options, manager)
+        manager.register(plugin, name)
         self._chains.clear()
 
     def of(self, trigger: str) -> tuple[Implementation, ...]:
@@ -72,18 +77,17 @@ class Triggers:
             return ()
         chain = self._chains.get(trigger)
         if chain is None:
-            caller = getattr(self._manager.hook, trigger)
-            chain = tuple(
+            given = _arguments_of(trigger, self._manager)
+            chain = self._chains[trigger] = tuple(
                 Implementation(
                     impl.plugin_name,
                     trigger,
                     impl.function,
-                    tuple(impl.argnames),
+                    _taken(impl.function, given),
                     inspect.iscoroutinefunction(impl.function),
                 )
-                for impl in reversed(caller.get_hookimpls())
+                for impl in reversed(getattr(self._manager.hook, trigger).get_hookimpls())
             )
-            self._chains[trigger] = chain
         return chain
 
     async def notify(self, chain: tuple[Implementation, ...], /, **values: Any) -> None:
@@ -115,7 +119,9 @@ class Triggers:
 
     async def _call(self, impl: Implementation, values: dict[str, Any]) -> Any:
         answer = impl.function(**{name: values[name] for name in impl.argnames})
-        return await answer if impl.is_async else answer
+        if impl.is_async or isinstance(answer, CoroutineType):  # a decorator may hide that a function is async
+            return await answer
+        return answer
 
     def _failed(self, impl: Implementation, error: Exception) -> None:
         key = (impl.plugin, impl.trigger)
@@ -133,3 +139,81 @@ class Triggers:
         manager = self._manager = PluginManager("qtasks")
         manager.add_hookspecs(hookspecs)
         return manager
+
+
+def _name_of(plugin: object, name: str | None, manager: PluginManager) -> str:
+    if manager.is_registered(plugin):
+        raise ConfigError(f"plugin {manager.get_name(plugin)} is registered already")
+    if name is not None:
+        if manager.has_plugin(name):
+            raise ConfigError(f"plugin {name}: another plugin of that name is registered already; choose another name")
+        return name
+    found = base = getattr(plugin, "__name__", None) or type(plugin).__qualname__
+    count = 1
+    while manager.has_plugin(found):
+        count += 1
+        found = f"{base} #{count}"
+    return found
+
+
+def _marked(plugin: object, manager: PluginManager) -> Iterator[tuple[str, Callable[..., Any], Mapping[str, Any]]]:
+    """Yield the trigger, the function and the options of each of a plugin's hook implementations."""
+    for attribute in dir(plugin):
+        options = manager.parse_hookimpl_opts(plugin, attribute)
+        if options is not None:
+            yield options.get("specname") or attribute, getattr(plugin, attribute), options
+
+
+def _check(
+    who: str, trigger: str, function: Callable[..., Any], options: Mapping[str, Any], manager: PluginManager
+) -> None:
+    for option in _REFUSED:
+        if options.get(option):
+            raise ConfigError(f"{who}: {trigger}: {option}=True is not supported; use a middleware")
+    known = _known(manager)
+    if trigger not in known:
+        if options.get("optionalhook"):
+            return
+        raise ConfigError(f"{who}: there is no trigger {trigger!r}{_suggestion(trigger, known)}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(f"{who}: {trigger}: expected a function or a coroutine function, got a generator function")
+    given = _arguments_of(trigger, manager)
+    for name, parameter in inspect.signature(function).parameters.items():
+        if not _can_be_called_with(parameter, given):
+            hint = _hint(name, given)
+            raise ConfigError(f"{who}: {trigger} gives {', '.join(given)} by name, not {name!r}{hint}")
+
+
+def _can_be_called_with(parameter: Parameter, given: tuple[str, ...]) -> bool:
+    if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD} or parameter.default is not parameter.empty:
+        return True
+    return parameter.name in given and parameter.kind is not parameter.POSITIONAL_ONLY
+
+
+def _hint(name: str, given: tuple[str, ...]) -> str:
+    if name == "self":
+        return "; register an object of the class"
+    return " by position" if name in given else _suggestion(name, given)
+
+
+def _taken(function: Callable[..., Any], given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which arguments of a trigger a function takes; pluggy itself leaves out defaults and `**kwargs`."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return given
+    by_name = {one.name for one in parameters if one.kind in {one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY}}
+    return tuple(name for name in given if name in by_name)
+
+
+def _known(manager: PluginManager) -> list[str]:
+    return [name for name, caller in vars(manager.hook).items() if caller.has_spec()]
+
+
+def _arguments_of(trigger: str, manager: PluginManager) -> tuple[str, ...]:
+    spec = getattr(manager.hook, trigger).spec
+    return tuple(spec.argnames)
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
