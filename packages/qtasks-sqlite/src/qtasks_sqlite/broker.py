@@ -207,8 +207,9 @@ class SqliteBroker(SqliteOperator):
         endings = encode_each(batch, encode)
         answers = await self._in_parts(endings, lambda transaction, part: finish(transaction, ns, part, now))
         for ending, answer in zip(endings, answers, strict=True):
-            if not isinstance(answer, UnavailableError):
-                self._held.pop(ending.token.id, None)
+            held = self._held.get(ending.token.id)
+            if held is not None and held.token == ending.token and not isinstance(answer, UnavailableError):
+                del self._held[ending.token.id]  # an older handle of a message that was taken again leaves it held
         return endings.merge(answers)
 
     # ------------------------------------------------------------ registration
