@@ -103,6 +103,7 @@ def test_a_strange_host_name_makes_a_plain_worker_name(monkeypatch: pytest.Monke
         ("kafka://host?db=1&TOKEN=secret#part", "kafka://host?db=1&TOKEN=***#part"),
         ("sqlite:////tmp/a:b@c.db", "sqlite:////tmp/a:b@c.db"),
         ("redis://[::1", "redis://[::1"),
+        ("//user:secret@host", "//user:***@host"),
         ("no url at all", "no url at all"),
     ],
 )

@@ -92,7 +92,7 @@ def _build_or_inherit(part: str, sources: Sources, context: ComponentContext) ->
     if own is not None:
         return _build(part, own, context)
     inherited = [
-        url for url in (sources.broker_url, sources.storage_url) if url and _entry_points(part, scheme_of(url))
+        url for url in (sources.broker_url, sources.storage_url) if url and _entry_points(part, _scheme_of(part, url))
     ]
     if not inherited:
         return None
@@ -102,24 +102,26 @@ def _build_or_inherit(part: str, sources: Sources, context: ComponentContext) ->
 
 
 def _can_compare_and_set(url: str) -> bool:
-    capabilities = getattr(_load("global_config", scheme_of(url)), "capabilities", Capability(0))
+    part = "global_config"
+    capabilities = getattr(_load(part, _scheme_of(part, url)), "capabilities", Capability(0))
     return Capability.CAS in capabilities
 
 
 def _build(part: str, url: str, context: ComponentContext) -> Any:
-    factory = _load(part, scheme_of(url))
+    factory = _load(part, _scheme_of(part, url))
     return factory(url, context)
 
 
-def scheme_of(url: str) -> str:
-    """Return the scheme of a component's URL.
-
-    Raises:
-        ConfigError: It is no URL.
-    """
-    scheme = urlsplit(str(url)).scheme
+def _scheme_of(part: str, url: object) -> str:
+    expected = f"{part}_url: expected a URL such as {DEFAULT_URL!r} or 'memory://'"
+    if not isinstance(url, str):
+        raise ConfigError(f"{expected}, got {url!r}; an instance goes to {part}=")
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:
+        raise ConfigError(f"{expected}, got {mask_url(url)!r}: {error}") from None
     if not scheme:
-        raise ConfigError(f"expected a URL such as {DEFAULT_URL!r} or 'memory://', got {url!r}")
+        raise ConfigError(f"{expected}, got {mask_url(url)!r}")
     return scheme
 
 
@@ -163,7 +165,7 @@ def _unknown(part: str, scheme: str) -> str:
         return f'{part}: {scheme}:// needs a package that is not installed: pip install "qtasks[{extra}]"'
     known = sorted({point.name.replace(".", "+") for point in entry_points(group=_GROUPS[part])})
     near = difflib.get_close_matches(scheme, [*known, *SCHEME_EXTRAS], n=1)
-    hint = f"; did you mean {near[0]}://?" if near else ""
+    hint = f"; did you mean {near[0]}://?" if near else "."
     return (
         f"{part}: no installed package serves {scheme}://{hint} Installed: {', '.join(f'{one}://' for one in known)}. "
         f"A package brings a scheme by an entry point in the group {_GROUPS[part]!r}."
