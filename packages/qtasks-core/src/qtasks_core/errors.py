@@ -36,6 +36,7 @@ QTasksError
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -197,8 +198,11 @@ class AlreadyExists(ItemError):  # noqa: N818  # an answer, not a failure: named
     """
 
     def __init__(self, uuid: UUID) -> None:
-        super().__init__(f"task {uuid} is there already")
+        super().__init__(uuid)
         self.uuid = uuid
+
+    def __str__(self) -> str:
+        return f"task {self.uuid} is there already"
 
 
 class ResultError(QTasksError):
@@ -248,8 +252,11 @@ class Retry(TaskSignal):
     """
 
     def __init__(self, delay: float | None = None) -> None:
-        super().__init__(f"retry in {delay} s" if delay is not None else "retry")
+        super().__init__(delay)
         self.delay = delay
+
+    def __str__(self) -> str:
+        return "retry" if self.delay is None else f"retry in {self.delay} s"
 
 
 class Postpone(TaskSignal):
@@ -260,8 +267,11 @@ class Postpone(TaskSignal):
     """
 
     def __init__(self, delay: float = 0.0) -> None:
-        super().__init__(f"postpone by {delay} s")
+        super().__init__(delay)
         self.delay = delay
+
+    def __str__(self) -> str:
+        return f"postpone by {self.delay} s"
 
 
 class TaskCancelError(TaskSignal):
@@ -278,3 +288,6 @@ class TaskPluginTriggerError(TaskSignal):
     def __init__(self, **kwargs: object) -> None:
         super().__init__("a plugin is asked for the result")
         self.kwargs = kwargs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **self.kwargs), ()
