@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,17 +14,19 @@ if TYPE_CHECKING:
 
     from qtasks_sqlite._transaction import Transaction
 
-__all__ = ["Claim", "Claimed", "claim", "waiting"]
+__all__ = ["Claim", "ClaimCall", "Claimed", "waiting"]
 
 # The answer is one row, whatever the number of messages: each further one would cost a turn of the interpreter's lock
 # (_values.py). As text, since SQLite before 3.39 cuts a concatenation of blobs at their first zero byte.
 SMALL_BYTES = 4096  # a larger message is fetched as it is
 TEXT = f"""
-    group_concat(id || ' ' || turn || ' ' || crashes || ' ' || CASE WHEN length(data) <= {SMALL_BYTES} THEN hex(data) ELSE '-' END)"""
+    group_concat(id || ' ' || turn || ' ' || crashes || ' ' ||
+        CASE WHEN length(data) <= {SMALL_BYTES} THEN hex(data) ELSE '-' END)"""
 ONE_QUEUE = f"""
     SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
         json_group_array(id), {TEXT}
-    FROM (SELECT id, turn, crashes, data FROM tasks WHERE queue = ? AND state = {READY} ORDER BY priority, pos, id LIMIT ?)"""
+    FROM (SELECT id, turn, crashes, data FROM tasks WHERE queue = ? AND state = {READY}
+        ORDER BY priority, pos, id LIMIT ?)"""
 # Each queue is read through the index up to its own limit; `queue IN (...)` would sort all that waits.
 SOME = f"""
     SELECT * FROM (SELECT id, priority, pos FROM tasks WHERE queue = ? AND state = {READY}
@@ -35,6 +38,9 @@ MANY_QUEUES = f"""
         (SELECT * FROM (%s) ORDER BY priority, pos, id LIMIT ?) AS first CROSS JOIN tasks ON tasks.id = first.id
         ORDER BY first.priority, first.pos, first.id)"""
 MARK = f"UPDATE tasks SET state = {RUNNING}, lease = ?, turn = turn + 1 WHERE id IN (SELECT value FROM json_each(?))"
+GIVE_BACK = f"""
+    UPDATE tasks SET state = {READY}, lease = NULL
+    WHERE state = {RUNNING} AND lease = ? AND id IN (SELECT value FROM json_each(?))"""
 MOVE = f"UPDATE tasks SET state = {READY} WHERE state = {DELAYED} AND pos <= ?"
 SOME_READY = f"SELECT EXISTS (SELECT 1 FROM tasks WHERE queue = ? AND state = {READY})"
 
@@ -53,6 +59,34 @@ class Claim(NamedTuple):
     limit: int
     queues: Sequence[tuple[int, int]]
     now: int
+
+
+class ClaimCall:
+    """A claim that may be cancelled while it is on its way.
+
+    Parameters:
+        wanted: What the worker wants.
+    """
+
+    def __init__(self, wanted: Claim) -> None:
+        self.cancelled = False
+        self._wanted = wanted
+        self._ids: list[int] = []
+
+    def run(self, transaction: Transaction) -> list[Claimed] | None:
+        """Take what may run now; None: the worker's registration is gone, it must not hold anything."""
+        self._ids = []
+        if self.cancelled:
+            return []
+        claimed = claim(transaction, self._wanted)
+        self._ids = [row.id for row in claimed or ()]
+        return claimed
+
+    def give_back(self, transaction: Transaction) -> None:
+        """Put what was taken where it was, uncharged: nobody has seen it."""
+        if self._ids:
+            transaction.connection.execute(GIVE_BACK, (self._wanted.lease, json.dumps(self._ids)))
+            transaction.effects.ready = True
 
 
 class Claimed(NamedTuple):

@@ -28,16 +28,18 @@ if TYPE_CHECKING:
 
     from qtasks_core.contract import Outcome
 
-__all__ = ["Ending", "Token", "finish", "give_back", "new_ending"]
+__all__ = ["Ending", "Token", "finish", "new_ending"]
 
-HELD = f"state = {RUNNING} AND lease = column2 AND turn = column3 AND uuid = column4 AND (status IS NULL OR status < {FINAL})"
+HELD = f"""
+    state = {RUNNING} AND lease = column2 AND turn = column3 AND uuid = column4 AND (status IS NULL OR status < {FINAL})"""
 KEEP = f"""
     UPDATE tasks SET state = {SETTLED}, lease = NULL, unique_key = NULL,
         status = column5, expires = column6, record = column7
     FROM (/*VALUES*/) WHERE id = column1 AND {HELD}"""
 DROP = f"""
     DELETE FROM tasks WHERE id IN (SELECT id FROM (/*VALUES*/) CROSS JOIN tasks ON id = column1 WHERE {HELD})"""
-OWNED = f"SELECT status FROM tasks WHERE id = ? AND state = {RUNNING} AND lease = ? AND turn = ? AND uuid = coalesce(?, uuid)"
+OWNED = f"""
+    SELECT status FROM tasks WHERE id = ? AND state = {RUNNING} AND lease = ? AND turn = ? AND uuid = coalesce(?, uuid)"""
 RECORD = "UPDATE tasks SET status = ?, record = ? WHERE id = ?"
 # An acknowledged message leaves its record, if that is final; what nobody asked for, or never ended, leaves nothing.
 KEEP_FINAL = f"""
@@ -50,9 +52,6 @@ RELEASE = "UPDATE tasks SET state = ?, pos = coalesce(?, pos), lease = NULL WHER
 BURY = f"""
     UPDATE tasks SET state = {DEAD}, pos = ?, reason = ?, lease = NULL, expires = NULL, unique_key = NULL
     WHERE id = ?"""
-GIVE_BACK = f"""
-    UPDATE tasks SET state = {READY}, lease = NULL
-    WHERE state = {RUNNING} AND lease = ? AND id IN (SELECT value FROM json_each(?))"""
 
 
 class Token(NamedTuple):
@@ -218,15 +217,3 @@ def _token_of(delivery: Delivery) -> Token:
     if not isinstance(delivery.token, Token):
         raise RefusedError(f"not a delivery of SQLite: token {delivery.token!r}")
     return delivery.token
-
-
-def give_back(transaction: Transaction, lease: int, ids: str) -> None:
-    """Put rows that nobody has seen yet where they were.
-
-    Parameters:
-        transaction: Of the writer.
-        lease: The registration that holds them.
-        ids: A JSON array of row ids.
-    """
-    transaction.connection.execute(GIVE_BACK, (lease, ids))
-    transaction.effects.ready = True

@@ -39,7 +39,8 @@ IN_ORDER = {
 REMOVE = """DELETE FROM tasks WHERE id = ? AND state = ? AND pos = ?"""
 CLOSE = f"UPDATE tasks SET state = {SETTLED}, expires = ? WHERE id = ? AND status >= {FINAL}"
 CANCEL = f"""
-    UPDATE tasks SET state = {SETTLED}, status = ?, expires = ?, record = ?, unique_key = NULL WHERE uuid = ? AND ns = ?"""
+    UPDATE tasks SET state = {SETTLED}, status = ?, expires = ?, record = ?, unique_key = NULL
+    WHERE uuid = ? AND ns = ?"""
 
 
 class Cursor(NamedTuple):

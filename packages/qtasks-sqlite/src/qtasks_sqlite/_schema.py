@@ -31,10 +31,9 @@ FIRST = (
     "CREATE TABLE workers (lease INTEGER PRIMARY KEY AUTOINCREMENT, ns INTEGER NOT NULL, name TEXT NOT NULL)",
     """CREATE TABLE tasks (
         id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, uuid BLOB NOT NULL, queue INTEGER NOT NULL, state INTEGER NOT NULL,
-        priority INTEGER NOT NULL, pos INTEGER NOT NULL, lease INTEGER, crashes INTEGER NOT NULL DEFAULT 0,
-        turn INTEGER NOT NULL DEFAULT 0,
-        status INTEGER, expires INTEGER, name TEXT NOT NULL, unique_key TEXT, unique_until INTEGER, reason TEXT,
-        data BLOB, record BLOB)""",
+        priority INTEGER NOT NULL, pos INTEGER NOT NULL, lease INTEGER, turn INTEGER NOT NULL DEFAULT 0,
+        crashes INTEGER NOT NULL DEFAULT 0, status INTEGER, expires INTEGER, name TEXT NOT NULL, unique_key TEXT,
+        unique_until INTEGER, reason TEXT, data BLOB, record BLOB)""",
     "CREATE UNIQUE INDEX tasks_uuid ON tasks (uuid, ns)",
     "CREATE INDEX tasks_ready ON tasks (queue, priority, pos) WHERE state = 0",
     "CREATE INDEX tasks_delayed ON tasks (pos, queue) WHERE state = 1",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,8 +13,8 @@ from qtasks_core.contract import Capability, Delivery, Retry
 from qtasks_core.errors import QTasksError, UnavailableError
 from qtasks_sqlite import _workers
 from qtasks_sqlite._adding import new_message
-from qtasks_sqlite._claiming import Claim, claim, waiting
-from qtasks_sqlite._finishing import Ending, Token, finish, give_back, new_ending
+from qtasks_sqlite._claiming import Claim, ClaimCall, waiting
+from qtasks_sqlite._finishing import Ending, Token, finish, new_ending
 from qtasks_sqlite._items import encode_each
 from qtasks_sqlite._liveness import let_go, lock_path
 from qtasks_sqlite._operating import SqliteOperator
@@ -130,21 +129,16 @@ class SqliteBroker(SqliteOperator):
         return [(number, count) for number, count in most if count > 0]
 
     async def _claim(self, wanted: Claim) -> list[Claimed] | None:
-        job = self._database.write(lambda transaction: claim(transaction, wanted), durable=False)
+        call = ClaimCall(wanted)
+        job = self._database.write(call.run, durable=False)
         try:
-            return await asyncio.shield(job)
+            return await job
         except asyncio.CancelledError:
-            job.add_done_callback(lambda job: self._give_back(wanted.lease, job))
+            call.cancelled = True
+            # Queued at once: an eviction that comes later must not charge what nobody has seen.
+            with contextlib.suppress(UnavailableError):
+                self._database.write(call.give_back, durable=False)
             raise
-
-    def _give_back(self, lease: int, job: asyncio.Future[list[Claimed] | None]) -> None:
-        """Return what was claimed for a call that was cancelled meanwhile."""
-        if job.cancelled() or job.exception() is not None or not (claimed := job.result()):
-            return
-        ids = json.dumps([row.id for row in claimed])
-        with contextlib.suppress(UnavailableError):
-            done = self._database.write(lambda transaction: give_back(transaction, lease, ids))
-            done.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _deliver(self, lease: int, claimed: Sequence[Claimed]) -> list[Delivery]:
         deliveries = []
