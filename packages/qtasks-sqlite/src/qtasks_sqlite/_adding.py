@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from qtasks_core.contract import Envelope, TaskRecord
 
-__all__ = ["MESSAGE_BYTES", "NewTask", "add", "insert", "new_message", "new_record", "reopen"]
+__all__ = ["MESSAGE_BYTES", "NewTask", "TaskRow", "add", "insert", "new_message", "new_record", "reopen"]
 
 MESSAGE_BYTES = 512 * 1024 * 1024  # SQLite's limit for a row is 1e9 bytes
 INSERT = """
@@ -44,6 +44,9 @@ REOPEN = """
         expires = NULL, record = CASE WHEN :fresh THEN :record ELSE coalesce(:record, record) END,
         name = CASE WHEN :name = '' THEN name ELSE :name END
     WHERE id = :id"""
+
+
+TaskRow = tuple[Any, ...]  # a NewTask, or its plain form
 
 
 class NewTask(NamedTuple):
@@ -62,8 +65,8 @@ class NewTask(NamedTuple):
     record: bytes | None
 
 
-def new_message(record: TaskRecord | None, envelope: Envelope, queues: Mapping[str, int], now: float) -> NewTask:
-    """Make the row of a message.
+def new_message(record: TaskRecord | None, envelope: Envelope, queues: Mapping[str, int], now: float) -> TaskRow:
+    """Make the row of a message, with the columns of NewTask; as a plain tuple, it is made for each task.
 
     Parameters:
         record: Its record; None: nobody asked for one.
@@ -77,27 +80,17 @@ def new_message(record: TaskRecord | None, envelope: Envelope, queues: Mapping[s
     data = write_envelope(envelope)
     if len(data) > MESSAGE_BYTES:
         raise RefusedError(f"a message of {len(data)} bytes; at most {MESSAGE_BYTES} fit into SQLite")
-    due = due_of(envelope, now)
-    until = None
-    blob = None
-    if record is not None:
-        if record.unique_ttl_s is not None:
-            until = to_micros(now + record.unique_ttl_s)
-        if record.ttl_s is not None or record.extra or until or record.status != "new":
-            blob = write_record(record, body=False)
-    return NewTask(
-        envelope.uuid.bytes,
-        queues[envelope.queue],
-        READY if due is None else DELAYED,
-        envelope.priority,
-        to_micros(now if due is None else due),
-        None if record is None else STATUS_CODES[record.status],
-        "" if record is None else record.task_name,
-        envelope.unique_key,
-        until,
-        data,
-        blob,
-    )
+    state, due = READY, now
+    if envelope.delay_s > 0 or envelope.due_at is not None:
+        later = due_of(envelope, now)
+        state, due = (READY, now) if later is None else (DELAYED, later)
+    start = (envelope.uuid.bytes, queues[envelope.queue], state, envelope.priority, to_micros(due))
+    if record is None:
+        return (*start, None, "", envelope.unique_key, None, data, None)
+    until = None if record.unique_ttl_s is None else to_micros(now + record.unique_ttl_s)
+    kept = record.ttl_s is not None or until is not None or record.extra or record.status != "new"
+    blob = write_record(record, body=False) if kept else None
+    return (*start, STATUS_CODES[record.status], record.task_name, envelope.unique_key, until, data, blob)
 
 
 def new_record(record: TaskRecord, now: float) -> NewTask:
@@ -111,7 +104,7 @@ def new_record(record: TaskRecord, now: float) -> NewTask:
     )
 
 
-def add(transaction: Transaction, ns: int, tasks: Sequence[NewTask], now: float) -> list[Exception | None]:
+def add(transaction: Transaction, ns: int, tasks: Sequence[TaskRow], now: float) -> list[Exception | None]:
     """Insert tasks; what is there already stays as it is.
 
     Returns:
@@ -120,10 +113,10 @@ def add(transaction: Transaction, ns: int, tasks: Sequence[NewTask], now: float)
     if not transaction.careful:
         insert(transaction, ns, tasks)
         return [None] * len(tasks)
-    return transaction.each(tasks, lambda task: _add_one(transaction, ns, task, now))
+    return transaction.each(tasks, lambda task: _add_one(transaction, ns, NewTask._make(task), now))
 
 
-def insert(transaction: Transaction, ns: int, tasks: Sequence[NewTask]) -> None:
+def insert(transaction: Transaction, ns: int, tasks: Sequence[TaskRow]) -> None:
     """Insert tasks in one statement.
 
     Raises:

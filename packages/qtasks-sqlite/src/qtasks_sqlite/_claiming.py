@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
 
 from qtasks_sqlite._rows import DELAYED, READY, RUNNING
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from qtasks_sqlite._transaction import Transaction
 
-__all__ = ["Claim", "ClaimCall", "Claimed", "waiting"]
+__all__ = ["Claim", "ClaimCall", "Claimed", "Taken", "waiting"]
 
 # The answer is one row, whatever the number of messages: each further one would cost a turn of the interpreter's lock
-# (_values.py). As text, since SQLite before 3.39 cuts a concatenation of blobs at their first zero byte.
+# (_values.py). As JSON with hexadecimal data, since SQLite before 3.39 cuts what is joined at its first zero byte.
 SMALL_BYTES = 4096  # a larger message is fetched as it is
 TEXT = f"""
-    group_concat(id || ' ' || turn || ' ' || crashes || ' ' ||
-        CASE WHEN length(data) <= {SMALL_BYTES} THEN hex(data) ELSE '-' END)"""
+    '[' || group_concat('[' || id || ',' || turn || ',' || crashes || ',"' ||
+        CASE WHEN length(data) <= {SMALL_BYTES} THEN hex(data) ELSE '-' END || '"]') || ']'"""
 ONE_QUEUE = f"""
     SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
         json_group_array(id), {TEXT}
@@ -61,6 +63,35 @@ class Claim(NamedTuple):
     now: int
 
 
+class Claimed(Struct, array_like=True, gc=False):
+    """A message that is held now."""
+
+    id: int
+    turn: int  # before this taking
+    crashes: int
+    text: str  # hexadecimal, or "-": it is among the large ones
+
+
+class Taken(NamedTuple):
+    """What a claim took.
+
+    Parameters:
+        text: An array of Claimed, as JSON; None: nothing.
+        large: The larger messages, by id.
+    """
+
+    text: str | None
+    large: Mapping[int, bytes]
+
+    def messages(self) -> list[Claimed]:
+        """Decode; on the caller's loop, since the file is locked while the writer works."""
+        return [] if self.text is None else _read_claimed(self.text)
+
+
+NOTHING = Taken(None, {})
+_read_claimed = msgspec.json.Decoder(list[Claimed]).decode
+
+
 class ClaimCall:
     """A claim that may be cancelled while it is on its way.
 
@@ -71,47 +102,32 @@ class ClaimCall:
     def __init__(self, wanted: Claim) -> None:
         self.cancelled = False
         self._wanted = wanted
-        self._ids: list[int] = []
+        self._ids: str | None = None
 
-    def run(self, transaction: Transaction) -> list[Claimed] | None:
+    def run(self, transaction: Transaction) -> Taken | None:
         """Take what may run now; None: the worker's registration is gone, it must not hold anything."""
-        self._ids = []
+        self._ids = None
         if self.cancelled:
-            return []
-        claimed = claim(transaction, self._wanted)
-        self._ids = [row.id for row in claimed or ()]
-        return claimed
+            return NOTHING
+        connection, wanted = transaction.connection, self._wanted
+        registered, due, ids, text = _select(connection, wanted)
+        if not registered:
+            return None
+        if due is not None and due <= wanted.now:
+            connection.execute(MOVE, (wanted.now,))
+            _, _, ids, text = _select(connection, wanted)
+            transaction.effects.ready = True  # perhaps more than this worker takes
+        if text is None:
+            return NOTHING
+        connection.execute(MARK, (wanted.lease, ids))
+        self._ids = ids
+        return Taken(text, _large(connection, text) if '"-"' in text else {})
 
     def give_back(self, transaction: Transaction) -> None:
         """Put what was taken where it was, uncharged: nobody has seen it."""
-        if self._ids:
-            transaction.connection.execute(GIVE_BACK, (self._wanted.lease, json.dumps(self._ids)))
+        if self._ids is not None:
+            transaction.connection.execute(GIVE_BACK, (self._wanted.lease, self._ids))
             transaction.effects.ready = True
-
-
-class Claimed(NamedTuple):
-    """A message that is held now."""
-
-    id: int
-    turn: int
-    crashes: int
-    data: bytes
-
-
-def claim(transaction: Transaction, wanted: Claim) -> list[Claimed] | None:
-    """Take what may run now; None: the worker's registration is gone, it must not hold anything."""
-    connection = transaction.connection
-    registered, due, ids, text = _select(connection, wanted)
-    if not registered:
-        return None
-    if due is not None and due <= wanted.now:
-        connection.execute(MOVE, (wanted.now,))
-        _, _, ids, text = _select(connection, wanted)
-        transaction.effects.ready = True  # perhaps more than this worker takes
-    if text is None:
-        return []
-    connection.execute(MARK, (wanted.lease, ids))
-    return [_parse(connection, part) for part in text.split(",")]
 
 
 def waiting(connection: sqlite3.Connection, queues: Sequence[int], now: int) -> tuple[bool, int | None]:
@@ -136,9 +152,6 @@ def _many(queues: int) -> str:
     return MANY_QUEUES % " UNION ALL ".join([SOME] * queues)
 
 
-def _parse(connection: sqlite3.Connection, part: str) -> Claimed:
-    id_, turn, crashes, text = part.split(" ")
-    if text == "-":
-        data = connection.execute("SELECT data FROM tasks WHERE id = ?", (int(id_),)).fetchone()[0]
-        return Claimed(int(id_), int(turn) + 1, int(crashes), data)
-    return Claimed(int(id_), int(turn) + 1, int(crashes), bytes.fromhex(text))
+def _large(connection: sqlite3.Connection, text: str) -> dict[int, bytes]:
+    ids = [row.id for row in _read_claimed(text) if row.text == "-"]
+    return {id_: connection.execute("SELECT data FROM tasks WHERE id = ?", (id_,)).fetchone()[0] for id_ in ids}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
+from msgspec import Struct
+from msgspec.structs import astuple
+
 from qtasks_core.contract import Ack, Dead, Delivery, Release, Retry
 from qtasks_core.errors import AlreadyFinal, FencedError, RefusedError
-from qtasks_sqlite._adding import NewTask, add, insert
+from qtasks_sqlite._adding import TaskRow, add, insert
 from qtasks_sqlite._rows import (
     DEAD,
     DELAYED,
@@ -21,14 +24,14 @@ from qtasks_sqlite._rows import (
     write_record,
 )
 from qtasks_sqlite._transaction import OneByOne, Transaction
-from qtasks_sqlite._values import execute_values
+from qtasks_sqlite._values import execute_flat, execute_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qtasks_core.contract import Outcome
+    from qtasks_core.contract import Outcome, TaskRecord
 
-__all__ = ["Ending", "Token", "finish", "new_ending"]
+__all__ = ["Ending", "Token", "finish", "finish_quick", "new_ending", "quick_rows"]
 
 HELD = f"""
     state = {RUNNING} AND lease = column2 AND turn = column3 AND uuid = column4 AND (status IS NULL OR status < {FINAL})"""
@@ -36,6 +39,7 @@ KEEP = f"""
     UPDATE tasks SET state = {SETTLED}, lease = NULL, unique_key = NULL,
         status = column5, expires = column6, record = column7
     FROM (/*VALUES*/) WHERE id = column1 AND {HELD}"""
+QUICK_WIDTH = 7
 DROP = f"""
     DELETE FROM tasks WHERE id IN (SELECT id FROM (/*VALUES*/) CROSS JOIN tasks ON id = column1 WHERE {HELD})"""
 OWNED = f"""
@@ -54,7 +58,7 @@ BURY = f"""
     WHERE id = ?"""
 
 
-class Token(NamedTuple):
+class Token(Struct, frozen=True, gc=False):
     """What says, for a delivery, which row it is, under which registration it is held, and since which taking."""
 
     id: int
@@ -82,11 +86,11 @@ class Ending(NamedTuple):
     expires: int | None
     record: bytes | None
     requeue: tuple[int, int, int, int, bytes] | None
-    sends: Sequence[NewTask]
+    sends: Sequence[TaskRow]
 
 
 def new_ending(
-    outcome: Outcome, queues: Mapping[str, int], now: float, result_ttl: float, sends: Sequence[NewTask], *, fused: bool
+    outcome: Outcome, queues: Mapping[str, int], now: float, result_ttl: float, sends: Sequence[TaskRow], *, fused: bool
 ) -> Ending:
     """Encode an outcome.
 
@@ -111,43 +115,63 @@ def new_ending(
     return Ending(token, outcome, status, expires, blob, requeue, sends)
 
 
+def quick_rows(outcomes: Sequence[Outcome], now: float, result_ttl: float) -> tuple[list[Any], list[Outcome]]:
+    """Encode the outcomes that are as most are: acknowledged, with a final record to keep and no follow-ups.
+
+    Returns:
+        Their values, QUICK_WIDTH for each; and the other outcomes.
+    """
+    values: list[Any] = []
+    others: list[Outcome] = []
+    usual_end = to_micros(now + result_ttl)
+    for outcome in outcomes:
+        record, token = outcome.record, outcome.delivery.token
+        if record is None or outcome.sends or type(outcome.verdict) is not Ack or type(token) is not Token:
+            others.append(outcome)
+            continue
+        status = STATUS_CODES[record.status]
+        ttl = record.ttl_s
+        end = usual_end if ttl is None else to_micros(now + ttl)
+        if status < FINAL or end <= to_micros(now):
+            others.append(outcome)
+            continue
+        values += (token.id, token.lease, token.turn, token.uuid, status, end, write_record(record, body=False))
+    return values, others
+
+
+def finish_quick(transaction: Transaction, values: Sequence[Any], records: Sequence[TaskRecord]) -> None:
+    """Apply the outcomes that quick_rows() encoded.
+
+    Raises:
+        OneByOne: Not all of them are held, or one has a final record already; finish() tells which.
+    """
+    changed = execute_flat(transaction.connection, KEEP, QUICK_WIDTH, values).rowcount
+    if changed != len(records):
+        raise OneByOne
+    transaction.effects.final += records
+
+
 def finish(transaction: Transaction, ns: int, endings: Sequence[Ending], now: float) -> list[Exception | None]:
     """Apply endings: follow-ups, records and verdicts."""
     if transaction.careful:
         return transaction.each(endings, lambda ending: _finish_one(transaction, ns, ending, now))
-    keep = [_kept(ending) for ending in endings if _is_kept(ending)]
-    drop = [ending.token for ending in endings if _is_dropped(ending)]
-    changed = execute_values(transaction.connection, KEEP, keep).rowcount if keep else 0
-    changed += execute_values(transaction.connection, DROP, drop).rowcount if drop else 0
-    if changed != len(keep) + len(drop):
+    drop = [astuple(ending.token) for ending in endings if _is_dropped(ending)]
+    if drop and execute_values(transaction.connection, DROP, drop).rowcount != len(drop):
         raise OneByOne
-    if changed != len(endings):
-        _settle_others(transaction, endings, now)
-    _send(transaction, ns, endings)
-    final = transaction.effects.final
     for ending in endings:
-        if ending.status is not None and ending.status >= FINAL and ending.outcome.record is not None:
-            final[ending.outcome.record.uuid.bytes] = ending.outcome.record
+        if not _is_dropped(ending) and _settle(transaction, ending, now) is not None:
+            raise OneByOne
+    _send(transaction, ns, endings)
+    transaction.effects.final += [record for ending in endings if (record := _final_record(ending)) is not None]
     return [None] * len(endings)
 
 
-def _is_kept(ending: Ending) -> bool:
-    kept = ending.record is not None and ending.status is not None and ending.status >= FINAL
-    return kept and isinstance(ending.outcome.verdict, Ack)
+def _final_record(ending: Ending) -> TaskRecord | None:
+    return ending.outcome.record if ending.status is not None and ending.status >= FINAL else None
 
 
 def _is_dropped(ending: Ending) -> bool:
     return ending.record is None and isinstance(ending.outcome.verdict, Ack)
-
-
-def _kept(ending: Ending) -> tuple[Any, ...]:
-    return (*ending.token, ending.status, ending.expires, ending.record)
-
-
-def _settle_others(transaction: Transaction, endings: Sequence[Ending], now: float) -> None:
-    for ending in endings:
-        if not _is_kept(ending) and not _is_dropped(ending) and _settle(transaction, ending, now) is not None:
-            raise OneByOne
 
 
 def _send(transaction: Transaction, ns: int, endings: Sequence[Ending]) -> None:
@@ -164,14 +188,15 @@ def _finish_one(transaction: Transaction, ns: int, ending: Ending, now: float) -
         failed = add(transaction, ns, [task], now)[0]  # a follow-up that is there already was sent before
         if isinstance(failed, RefusedError):
             raise failed
-    if ending.status is not None and ending.status >= FINAL and ending.outcome.record is not None:
-        transaction.effects.final[ending.outcome.record.uuid.bytes] = ending.outcome.record
+    record = _final_record(ending)
+    if record is not None:
+        transaction.effects.final.append(record)
     return None
 
 
 def _settle(transaction: Transaction, ending: Ending, now: float) -> Exception | None:
     execute = transaction.connection.execute
-    owned = execute(OWNED, ending.token).fetchone()
+    owned = execute(OWNED, astuple(ending.token)).fetchone()
     if owned is None:
         return FencedError("the delivery was taken over")
     answer: Exception | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from qtasks_core.contract import TaskRecord
-from qtasks_sqlite._adding import new_message, reopen
+from qtasks_sqlite._adding import NewTask, new_message, reopen
 from qtasks_sqlite._rows import (
     DEAD,
     DELAYED,
@@ -102,7 +102,8 @@ def replay(transaction: Transaction, cursor: Cursor, envelope: Envelope, queues:
         return False
     row = Row(*found)
     record = None if row.status is None else _renewed(row.to_record())
-    reopen(transaction.connection, cursor.id, new_message(record, envelope, queues, now), fresh=True)
+    task = NewTask._make(new_message(record, envelope, queues, now))
+    reopen(transaction.connection, cursor.id, task, fresh=True)
     transaction.effects.ready = True
     return True
 
@@ -133,7 +134,7 @@ def cancel(transaction: Transaction, ns: int, uuid: UUID, reason: str, *, now: f
     record = row.to_record()
     record.status, record.reason, record.finished_at, record.updated_at = "cancel", reason, now, now
     _write_cancelled(connection, ns, record, now, ttl)
-    transaction.effects.final[uuid.bytes] = record
+    transaction.effects.final.append(record)
     return True
 
 

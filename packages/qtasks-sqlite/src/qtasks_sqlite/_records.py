@@ -127,7 +127,7 @@ def _finish_one(transaction: Transaction, ns: int, record: TaskRecord, now: floa
 def _tell(transaction: Transaction, records: Sequence[TaskRecord]) -> None:
     for record in records:
         if STATUS_CODES[record.status] >= FINAL:
-            transaction.effects.final[record.uuid.bytes] = record
+            transaction.effects.final.append(record)
 
 
 def _columns(record: TaskRecord, now: float, ttl: float) -> tuple[bytes, int, int, int, str, int | None, bytes]:

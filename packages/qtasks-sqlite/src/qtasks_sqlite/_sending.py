@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from qtasks_core.contract import Limits
 from qtasks_core.errors import QTasksError, UnavailableError
-from qtasks_sqlite._adding import MESSAGE_BYTES, NewTask, add, new_message
+from qtasks_sqlite._adding import MESSAGE_BYTES, TaskRow, add, new_message
 from qtasks_sqlite._component import SqliteComponent
 from qtasks_sqlite._database import log_once
 from qtasks_sqlite._items import encode_each
@@ -49,7 +49,7 @@ class SqliteSender(SqliteComponent):
         queues = await self._numbers([envelope.queue for _, envelope in batch])
         now, ns = self._context.clock(), self._database.ns
 
-        def encode(item: tuple[TaskRecord | None, Envelope]) -> NewTask:
+        def encode(item: tuple[TaskRecord | None, Envelope]) -> TaskRow:
             return new_message(item[0], item[1], queues, now)
 
         rows = encode_each(batch, encode)

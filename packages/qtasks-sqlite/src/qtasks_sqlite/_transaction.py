@@ -32,7 +32,7 @@ class Effects:
         self.config = False
         self.events = False
         self.evicted = False
-        self.final: dict[bytes, TaskRecord] = {}
+        self.final: list[TaskRecord] = []
 
     def __bool__(self) -> bool:
         return self.ready or self.config or self.events or self.evicted or bool(self.final)
@@ -44,15 +44,14 @@ class Transaction:
     Parameters:
         connection: The writer's, with a transaction open.
         path: The file, for messages.
-        careful: The quick way has failed before: apply each item by itself.
     """
 
     __slots__ = ("careful", "connection", "effects", "path")
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, *, careful: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
         self.path = path
-        self.careful = careful
+        self.careful = False  # True: the job's quick way has failed before, it applies each item by itself
         self.effects = Effects()
 
     def each(self, items: Iterable[T], apply: Callable[[T], Exception | None]) -> list[Exception | None]:

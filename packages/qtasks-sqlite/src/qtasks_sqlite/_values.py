@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-__all__ = ["MOST_ROWS", "execute_values"]
+__all__ = ["MOST_ROWS", "execute_flat", "execute_values"]
 
 MOST_ROWS = 512
 SLOT = "/*VALUES*/"
@@ -30,12 +30,19 @@ def execute_values(
         rows: What fills the table.
         first: Parameters that stand before the table in the statement.
     """
-    width = len(rows[0])
-    size = 1 << (len(rows) - 1).bit_length()
-    parameters = [*first]
+    parameters: list[Any] = []
     for row in rows:
-        parameters.extend(row)
-    parameters.extend([None] * (width * (size - len(rows))))
+        parameters += row
+    return execute_flat(connection, statement, len(rows[0]), parameters, *first)
+
+
+def execute_flat(
+    connection: sqlite3.Connection, statement: str, width: int, values: Sequence[Any], *first: Any
+) -> sqlite3.Cursor:
+    """Do the same with all values in a row, *width* of them for each row of the table."""
+    rows = len(values) // width
+    size = 1 << (rows - 1).bit_length()
+    parameters = [*first, *values, *[None] * (width * (size - rows))]
     return connection.execute(_filled(statement, width, size), parameters)
 
 

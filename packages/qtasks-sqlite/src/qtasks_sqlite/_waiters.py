@@ -12,7 +12,7 @@ from qtasks_sqlite._rows import DEAD, to_micros
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from qtasks_core.contract import TaskRecord
@@ -62,9 +62,12 @@ class Waiters:
         if final or unknown:
             call_in(self._loop, self._found, final, unknown, ns)
 
-    def hear(self, final: Mapping[bytes, TaskRecord]) -> None:
+    def hear(self, final: Sequence[TaskRecord]) -> None:
         """Hear what this process has finished, on the writer's thread."""
-        heard = {uuid: final[uuid] for uuid in final.keys() & self._futures.keys()}
+        if not self._futures:
+            return
+        records = {record.uuid.bytes: record for record in final}
+        heard = {uuid: records[uuid] for uuid in records.keys() & self._futures.keys()}
         if heard:
             call_in(self._loop, self._resolve, heard)
 

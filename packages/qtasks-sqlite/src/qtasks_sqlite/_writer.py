@@ -6,9 +6,8 @@ import sqlite3
 import time
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from qtasks_core.errors import QTasksError, UnavailableError
 from qtasks_sqlite._connection import LOOK_AGAIN_S, open_writer
 from qtasks_sqlite._faults import is_busy, translate
 from qtasks_sqlite._loops import answer_all
@@ -16,7 +15,7 @@ from qtasks_sqlite._transaction import Effects, Transaction
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
     from pathlib import Path
 
 __all__ = ["Writer"]
@@ -26,13 +25,31 @@ MOST_JOBS = 256  # one transaction: others in the queue of the file must not sta
 LONGEST_PAUSE_S = 0.004
 
 
-class Job(NamedTuple):
+class Job:
     """Something to do in a transaction."""
 
-    run: Callable[[Transaction], Any]
-    durable: bool
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
+    __slots__ = ("durable", "future", "loop", "run")
+
+    def __init__(
+        self,
+        run: Callable[[Transaction], Any],
+        durable: bool,
+        loop: asyncio.AbstractEventLoop,
+        future: asyncio.Future[Any],
+    ) -> None:
+        self.run = run
+        self.durable = durable
+        self.loop = loop
+        self.future = future
+
+
+class _JobError(Exception):
+    """A job raised; the transaction is for the others."""
+
+    def __init__(self, job: Job, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.job = job
+        self.cause = cause
 
 
 class Writer:
@@ -48,7 +65,8 @@ class Writer:
         self._path = path
         self._wait_s = wait_s
         self._committed = committed
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._outgoing: dict[asyncio.AbstractEventLoop, list[Job]] = {}
         self._durable = True
         self._connection = open_writer(path, wait_s)
         self._thread = Thread(target=self._run, name="qtasks-sqlite-writer", daemon=True)
@@ -57,7 +75,7 @@ class Writer:
     def submit(
         self, loop: asyncio.AbstractEventLoop, run: Callable[[Transaction], T], *, durable: bool = True
     ) -> asyncio.Future[T]:
-        """Queue *run* and return a future of *loop*.
+        """Queue *run* and return a future of *loop*. Called on that loop.
 
         Parameters:
             loop: Where the answer is wanted.
@@ -65,53 +83,78 @@ class Writer:
             durable: False: what it writes may be lost at power failure.
         """
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(Job(run, durable, loop, future))
+        job = Job(run, durable, loop, future)
+        waiting = self._outgoing.get(loop)
+        if waiting is None:
+            # What one turn of the loop asks for shares a transaction, and the writer is woken once.
+            self._outgoing[loop] = [job]
+            loop.call_soon(self._send, loop)
+        else:
+            waiting.append(job)
         return future
 
     def call(self, run: Callable[[Transaction], T]) -> T:
         """Run a job and wait for it; for threads without a loop, before anybody else uses the writer."""
-        answer = self._alone(Job(run, True, cast("Any", None), cast("Any", None)))
+        answer = self._commit([Job(run, True, cast("Any", None), cast("Any", None))])[0]
         if isinstance(answer, Exception):
             raise answer
         return cast("T", answer)
 
     def close(self) -> None:
         """Do what is queued, then close the connection; blocks."""
+        for loop in list(self._outgoing):
+            self._send(loop)
         self._jobs.put(None)
         self._thread.join()
+
+    def _send(self, loop: asyncio.AbstractEventLoop) -> None:
+        jobs = self._outgoing.pop(loop, None)
+        if jobs:
+            self._jobs.put(jobs)
 
     def _run(self) -> None:
         running = True
         while running:
             jobs, running = self._take()
             if jobs:
-                self._commit(jobs)
+                answers = self._commit(jobs)
+                answer_all([(job.loop, job.future, answer) for job, answer in zip(jobs, answers, strict=True)])
         self._connection.close()
 
     def _take(self) -> tuple[list[Job], bool]:
         taken: list[Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            taken.append(job)
-            if len(taken) == MOST_JOBS or self._jobs.empty():
+        jobs = self._jobs.get()
+        while jobs is not None:
+            taken += jobs
+            if len(taken) >= MOST_JOBS or self._jobs.empty():
                 return taken, True
-            job = self._jobs.get()
+            jobs = self._jobs.get()
         return taken, False
 
-    def _commit(self, jobs: Sequence[Job]) -> None:
-        try:
-            answers: Sequence[Any] = self._together(jobs)
-        except UnavailableError as error:
-            answers = [error] * len(jobs)
-        except Exception:  # noqa: BLE001  # one of them is at fault: each gets a transaction of its own
-            answers = [self._alone(job) for job in jobs]
-        answer_all([(job.loop, job.future, answer) for job, answer in zip(jobs, answers, strict=True)])
+    def _commit(self, jobs: Sequence[Job]) -> list[Any]:
+        """Run jobs in one transaction, and without those that cannot be run; return an answer for each."""
+        failed: dict[Job, Exception] = {}
+        careful: set[Job] = set()
+        while left := [job for job in jobs if job not in failed]:
+            try:
+                answers = iter(self._together(left, careful))
+                return [failed[job] if job in failed else next(answers) for job in jobs]
+            except _JobError as error:
+                if error.job in careful:
+                    failed[error.job] = translate(error.cause, self._path)
+                careful.add(error.job)
+            except Exception as error:  # noqa: BLE001  # not even begun, or not committed
+                if len(left) == 1 or is_busy(error):
+                    failed.update(dict.fromkeys(left, translate(error, self._path)))
+                else:
+                    return [failed[job] if job in failed else self._commit([job])[0] for job in jobs]
+        return [failed[job] for job in jobs]
 
-    def _together(self, jobs: Sequence[Job], *, careful: bool = False) -> list[Any]:
+    def _together(self, jobs: Sequence[Job], careful: Container[Job]) -> list[Any]:
         self._begin(durable=any(job.durable for job in jobs))
-        transaction = Transaction(self._connection, self._path, careful=careful)
+        transaction = Transaction(self._connection, self._path)
         try:
-            answers = [job.run(transaction) for job in jobs]
+            answers = [self._run_job(transaction, job, job in careful) for job in jobs]
             self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -120,11 +163,12 @@ class Writer:
             self._committed(transaction.effects)
         return answers
 
-    def _alone(self, job: Job) -> Any:
+    def _run_job(self, transaction: Transaction, job: Job, careful: bool) -> Any:
+        transaction.careful = careful
         try:
-            return self._together([job], careful=True)[0]
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is this job's answer
-            return translate(error, self._path)
+            return job.run(transaction)
+        except Exception as error:
+            raise _JobError(job, error) from error
 
     def _begin(self, *, durable: bool) -> None:
         if durable is not self._durable:
@@ -136,9 +180,8 @@ class Writer:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
-                fault = translate(error, self._path)
                 if not is_busy(error) or time.monotonic() > deadline:
-                    raise _unavailable(fault) from error
+                    raise
             else:
                 return
             time.sleep(pause)
@@ -147,7 +190,3 @@ class Writer:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-
-
-def _unavailable(fault: QTasksError) -> UnavailableError:
-    return fault if isinstance(fault, UnavailableError) else UnavailableError(str(fault))

@@ -14,21 +14,22 @@ from qtasks_core.errors import QTasksError, UnavailableError
 from qtasks_sqlite import _workers
 from qtasks_sqlite._adding import new_message
 from qtasks_sqlite._claiming import Claim, ClaimCall, waiting
-from qtasks_sqlite._finishing import Ending, Token, finish, new_ending
+from qtasks_sqlite._finishing import Ending, Token, finish, finish_quick, new_ending, quick_rows
 from qtasks_sqlite._items import encode_each
 from qtasks_sqlite._liveness import let_go, lock_path
 from qtasks_sqlite._operating import SqliteOperator
 from qtasks_sqlite._reader import IDLE, URGENT
 from qtasks_sqlite._rows import read_envelope, to_micros
 from qtasks_sqlite._upkeep import Upkeep
+from qtasks_sqlite._values import MOST_ROWS
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
     from qtasks_core.contract import ComponentContext, Outcome, PerItem
-    from qtasks_sqlite._claiming import Claimed
-    from qtasks_sqlite._transaction import Effects
+    from qtasks_sqlite._claiming import Claimed, Taken
+    from qtasks_sqlite._transaction import Effects, Transaction
 
 __all__ = ["SqliteBroker"]
 
@@ -114,10 +115,10 @@ class SqliteBroker(SqliteOperator):
         while True:
             lease, wanted = self.lease, self._wanted(limit, per_queue)
             if lease is not None and wanted:
-                claimed = await self._claim(Claim(lease, limit, wanted, to_micros(self._context.clock())))
-                if claimed:
-                    return self._deliver(lease, claimed)
-                if claimed is None:
+                taken = await self._claim(Claim(lease, limit, wanted, to_micros(self._context.clock())))
+                if taken is not None and taken.text is not None:
+                    return self._deliver(lease, taken)
+                if taken is None:
                     await self.rejoin(lease)
                     continue
             await self._wait()
@@ -128,7 +129,7 @@ class SqliteBroker(SqliteOperator):
         most = [(number, per_queue.get(name, limit)) for name, number in self._queues.items()]
         return [(number, count) for number, count in most if count > 0]
 
-    async def _claim(self, wanted: Claim) -> list[Claimed] | None:
+    async def _claim(self, wanted: Claim) -> Taken | None:
         call = ClaimCall(wanted)
         job = self._database.write(call.run, durable=False)
         try:
@@ -140,11 +141,12 @@ class SqliteBroker(SqliteOperator):
                 self._database.write(call.give_back, durable=False)
             raise
 
-    def _deliver(self, lease: int, claimed: Sequence[Claimed]) -> list[Delivery]:
+    def _deliver(self, lease: int, taken: Taken) -> list[Delivery]:
         deliveries = []
-        for id_, turn, crashes, data in claimed:
-            delivery = _to_delivery(id_, lease, turn, crashes, data)
-            self._held[id_] = delivery
+        for row in taken.messages():
+            data = taken.large[row.id] if row.text == "-" else bytes.fromhex(row.text)
+            delivery = _to_delivery(row, lease, data)
+            self._held[row.id] = delivery
             deliveries.append(delivery)
         return deliveries
 
@@ -191,20 +193,58 @@ class SqliteBroker(SqliteOperator):
         return await self._finish(batch, fused=True)
 
     async def _finish(self, batch: Sequence[Outcome], *, fused: bool) -> PerItem:
+        now, ttl = self._context.clock(), self._context.config.result_ttl
+        values, others = quick_rows(batch, now, ttl) if fused and len(batch) <= MOST_ROWS else ([], batch)
+        if not values:
+            return await self._finish_others(batch, now, fused=fused)
+        if others:
+            return await self._finish_mixed(batch, others, now)
+        records = [outcome.record for outcome in batch if outcome.record is not None]
+        ns = self._database.ns
+
+        def run(transaction: Transaction) -> list[Exception | None]:
+            if transaction.careful:
+                endings = [new_ending(outcome, {}, now, ttl, (), fused=True) for outcome in batch]
+                return finish(transaction, ns, endings, now)
+            finish_quick(transaction, values, records)
+            return [None] * len(batch)
+
+        answers = await self._database.write(run)
+        self._let_go(batch, answers)
+        return answers
+
+    async def _finish_mixed(self, batch: Sequence[Outcome], others: Sequence[Outcome], now: float) -> PerItem:
+        """Finish the usual outcomes the quick way, the others beside them, in the same transaction."""
+        other = set(map(id, others))
+        usual = [outcome for outcome in batch if id(outcome) not in other]
+        parts = await asyncio.gather(self._finish(usual, fused=True), self._finish_others(others, now, fused=True))
+        first, second = map(iter, parts)
+        return [next(second) if id(outcome) in other else next(first) for outcome in batch]
+
+    async def _finish_others(self, batch: Sequence[Outcome], now: float, *, fused: bool) -> PerItem:
         queues = await self._numbers(_queues_of(batch))
-        now, ttl, ns = self._context.clock(), self._context.config.result_ttl, self._database.ns
+        ttl, ns = self._context.config.result_ttl, self._database.ns
 
         def encode(outcome: Outcome) -> Ending:
             sends = [new_message(record, envelope, queues, now) for record, envelope in outcome.sends]
             return new_ending(outcome, queues, now, ttl, sends, fused=fused)
 
         endings = encode_each(batch, encode)
-        answers = await self._in_parts(endings, lambda transaction, part: finish(transaction, ns, part, now))
-        for ending, answer in zip(endings, answers, strict=True):
-            held = self._held.get(ending.token.id)
-            if held is not None and held.token == ending.token and not isinstance(answer, UnavailableError):
-                del self._held[ending.token.id]  # an older handle of a message that was taken again leaves it held
-        return endings.merge(answers)
+        done = await self._in_parts(endings, lambda transaction, part: finish(transaction, ns, part, now))
+        answers = endings.merge(done)
+        self._let_go(batch, answers)
+        return answers
+
+    def _drop(self, token: object) -> None:
+        """Hold a delivery no more; a later delivery of the same row is another one."""
+        if isinstance(token, Token) and (held := self._held.get(token.id)) is not None and held.token == token:
+            del self._held[token.id]
+
+    def _let_go(self, batch: Sequence[Outcome], answers: PerItem) -> None:
+        for outcome, answer in zip(batch, answers, strict=True):
+            token = outcome.delivery.token
+            if answer is None or not isinstance(answer, UnavailableError):
+                self._drop(token)
 
     # ------------------------------------------------------------ registration
 
@@ -243,13 +283,14 @@ class SqliteBroker(SqliteOperator):
             let_go(lock_path(self._database.path, lease))
 
 
-def _to_delivery(id_: int, lease: int, turn: int, crashes: int, data: bytes) -> Delivery:
-    suspect = crashes > 0
+def _to_delivery(row: Claimed, lease: int, data: bytes) -> Delivery:
+    crashes = row.crashes
     try:
         envelope = read_envelope(data)
     except (msgspec.MsgspecError, ValueError):
-        return Delivery(None, Token(id_, lease, turn, None), crashes, suspect, data)
-    return Delivery(envelope, Token(id_, lease, turn, envelope.uuid.bytes), envelope.crashes + crashes, suspect)
+        return Delivery(None, Token(row.id, lease, row.turn + 1, None), crashes, crashes > 0, data)
+    token = Token(row.id, lease, row.turn + 1, envelope.uuid.bytes)
+    return Delivery(envelope, token, envelope.crashes + crashes, crashes > 0)
 
 
 def _queues_of(batch: Sequence[Outcome]) -> list[str]:
