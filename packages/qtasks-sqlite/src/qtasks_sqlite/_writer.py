@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from queue import SimpleQueue
@@ -23,6 +24,7 @@ __all__ = ["Writer"]
 T = TypeVar("T")
 MOST_JOBS = 256  # one transaction: others in the queue of the file must not starve
 LONGEST_PAUSE_S = 0.004
+sync = getattr(os, "fdatasync", os.fsync)  # what synchronous = FULL would do in each commit
 
 
 class Job:
@@ -67,8 +69,8 @@ class Writer:
         self._committed = committed
         self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._outgoing: dict[asyncio.AbstractEventLoop, list[Job]] = {}
-        self._durable = True
         self._connection = open_writer(path, wait_s)
+        self._log = os.open(path.with_name(path.name + "-wal"), os.O_RDWR | getattr(os, "O_BINARY", 0))
         self._thread = Thread(target=self._run, name="qtasks-sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -117,9 +119,24 @@ class Writer:
         while running:
             jobs, running = self._take()
             if jobs:
-                answers = self._commit(jobs)
-                answer_all([(job.loop, job.future, answer) for job, answer in zip(jobs, answers, strict=True)])
+                self._answer(jobs, self._commit(jobs))
+        os.close(self._log)
         self._connection.close()
+
+    def _answer(self, jobs: Sequence[Job], answers: Sequence[Any]) -> None:
+        """Answer what need not be durable at once, so that its loop works while the disk does; the rest after."""
+        pairs = list(zip(jobs, answers, strict=True))
+        answer_all([(job.loop, job.future, answer) for job, answer in pairs if not job.durable])
+        durable = [(job.loop, job.future, answer) for job, answer in pairs if job.durable]
+        if not durable:
+            return
+        try:
+            if any(not isinstance(answer, Exception) for _, _, answer in durable):
+                sync(self._log)
+        except OSError as error:
+            fault = translate(error, self._path)
+            durable = [(loop, future, fault) for loop, future, _ in durable]
+        answer_all(durable)
 
     def _take(self) -> tuple[list[Job], bool]:
         taken: list[Job] = []
@@ -151,7 +168,7 @@ class Writer:
         return [failed[job] for job in jobs]
 
     def _together(self, jobs: Sequence[Job], careful: Container[Job]) -> list[Any]:
-        self._begin(durable=any(job.durable for job in jobs))
+        self._begin()
         transaction = Transaction(self._connection, self._path)
         try:
             answers = [self._run_job(transaction, job, job in careful) for job in jobs]
@@ -170,10 +187,7 @@ class Writer:
         except Exception as error:
             raise _JobError(job, error) from error
 
-    def _begin(self, *, durable: bool) -> None:
-        if durable is not self._durable:
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._durable = durable
+    def _begin(self) -> None:
         deadline = time.monotonic() + self._wait_s
         pause = LOOK_AGAIN_S
         while True:
