@@ -6,21 +6,25 @@ import asyncio
 import atexit
 import contextlib
 import contextvars
+import logging
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtasks_core.errors import BlockingCallError
-from qtasks_core.forks import after_fork
+from qtasks_core.forks import after_fork, keep_for_ever
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 __all__ = ["Portal"]
 
+logger = logging.getLogger("qtasks.engine")
+
 T = TypeVar("T")
 
 _EXIT_TIMEOUT_S = 5.0
+_CANCEL_TIMEOUT_S = 1.0
 
 
 class Portal:
@@ -37,11 +41,13 @@ class Portal:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._borrowed: asyncio.AbstractEventLoop | None = None
+        self._closes_at_exit = False
         after_fork(self, Portal._forget)
 
     def lend(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Use a worker's running loop instead of an own one; None ends that."""
-        self._borrowed = loop
+        with self._lock:
+            self._borrowed = loop
 
     def call(self, function: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, hint: str = "app.aio") -> T:
         """Run a coroutine function on the loop, in a copy of the caller's contextvars; wait for it.
@@ -53,27 +59,35 @@ class Portal:
 
         Raises:
             BlockingCallError: This thread runs an event loop, which waiting would block.
+            concurrent.futures.CancelledError: The app was stopped meanwhile.
         """
         self._refuse_loop_thread(hint)
-        loop = self._borrowed or self._own_loop()
         result: Future[T] = Future()
         context = contextvars.copy_context()
         running: list[asyncio.Task[T]] = []
 
         def begin() -> None:
-            running.append(loop.create_task(function(*args), context=context))
-            running[0].add_done_callback(lambda task: _hand_over(task, result))
+            try:
+                running.append(loop.create_task(function(*args), context=context))
+            except Exception as error:  # noqa: BLE001  # it is the caller's
+                result.set_exception(error)
+            else:
+                running[0].add_done_callback(lambda task: _hand_over(task, result))
 
-        loop.call_soon_threadsafe(begin)
+        with self._lock:  # what is scheduled under it begins before a close that comes later, which then cancels it
+            loop = self._borrowed or self._own_loop()
+            loop.call_soon_threadsafe(begin)
         try:
             return result.result()
+        except CancelledError:
+            raise CancelledError("the app was stopped while this call waited") from None
         except BaseException:
             if not result.done():  # the wait was interrupted (Ctrl-C): the coroutine is not wanted any more
                 loop.call_soon_threadsafe(lambda: [task.cancel() for task in running])
             raise
 
     def close(self) -> None:
-        """Close the engine on the portal's own loop and end its thread; a later call starts anew."""
+        """Close the engine on the portal's own loop, cancel what still waits on it; a later call starts anew."""
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is None or loop.is_closed():
@@ -81,6 +95,8 @@ class Portal:
         closing = asyncio.run_coroutine_threadsafe(self._close(loop), loop)
         try:
             closing.result(_EXIT_TIMEOUT_S)
+        except TimeoutError:
+            logger.warning("the connections were not closed within %g s: a server is away or hangs", _EXIT_TIMEOUT_S)
         finally:
             loop.call_soon_threadsafe(loop.stop)
 
@@ -94,11 +110,12 @@ class Portal:
         )
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = self._start()
+        if self._loop is None:
+            self._loop = self._start()
+            if not self._closes_at_exit:
+                self._closes_at_exit = True
                 atexit.register(self._close_at_exit)
-            return self._loop
+        return self._loop
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
@@ -107,6 +124,8 @@ class Portal:
             asyncio.set_event_loop(loop)
             try:
                 loop.run_forever()
+                loop.run_until_complete(_cancel_rest())
+                loop.run_until_complete(loop.shutdown_asyncgens())
             finally:
                 loop.close()
 
@@ -118,9 +137,20 @@ class Portal:
             self.close()
 
     def _forget(self) -> None:
+        keep_for_ever((self._loop, self._borrowed))
         self._lock = threading.Lock()
         self._loop = None
         self._borrowed = None
+
+
+async def _cancel_rest() -> None:
+    """Let nobody wait for ever for a loop that has stopped: what is done is handed over, the rest cancelled."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=_CANCEL_TIMEOUT_S)
+    await asyncio.sleep(0)
 
 
 def _hand_over(task: asyncio.Task[T], result: Future[T]) -> None:

@@ -208,8 +208,7 @@ class BlockingTask(TaskSnapshot[R]):
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return the value; see `Task.result`."""
-        self.wait(timeout)
-        return self._outcome(self._record)
+        return self._outcome(self._renew(self._cross("wait", timeout, hint="result")).record)
 
     def wait(self, timeout: float | None = None) -> BlockingTask[R]:
         """Wait for the end and return self, renewed; see `Task.wait`."""
@@ -223,8 +222,8 @@ class BlockingTask(TaskSnapshot[R]):
         self._record = twin.record
         return self
 
-    def _cross(self, method: str, *args: Any) -> Any:
-        return self._app.portal.call(getattr(self.aio, method), *args, hint=f"task.aio.{method}(…)")
+    def _cross(self, method: str, *args: Any, hint: str | None = None) -> Any:
+        return self._app.portal.call(getattr(self.aio, method), *args, hint=f"task.aio.{hint or method}(…)")
 
 
 class AddCall(Generic[R]):
