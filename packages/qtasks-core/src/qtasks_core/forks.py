@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,14 +14,16 @@ __all__ = ["after_fork", "keep_for_ever"]
 
 T = TypeVar("T")
 
-_forgetful: list[tuple[weakref.ref[Any], Callable[[Any], None]]] = []
+_numbers = itertools.count()
+_forgetful: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
 _kept: list[object] = []
 
 
 def after_fork(owner: T, forget: Callable[[T], None]) -> None:
-    """Call *forget* with *owner* in a forked child, as long as *owner* lives."""
-    _forgetful[:] = [(ref, function) for ref, function in _forgetful if ref() is not None]
-    _forgetful.append((weakref.ref(owner), forget))
+    """Call *forget* with *owner* in a forked child, as long as *owner* lives; may be called from any thread."""
+    number = next(_numbers)
+    entries = _forgetful  # bound here: at the interpreter's end the module's names may be gone before the owners
+    entries[number] = (weakref.ref(owner, lambda _: entries.pop(number, None)), forget)
 
 
 def keep_for_ever(thing: object) -> None:
@@ -29,7 +32,7 @@ def keep_for_ever(thing: object) -> None:
 
 
 def _in_child() -> None:
-    for ref, forget in _forgetful:
+    for ref, forget in list(_forgetful.values()):
         owner = ref()
         if owner is not None:
             forget(owner)
