@@ -45,7 +45,8 @@ class ThreadRunner:
     async def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call the function in a thread, in a copy of the caller's contextvars; return what it returns.
 
-        A caller that is cancelled stops waiting; the function goes on, for a thread cannot be stopped.
+        A caller that is cancelled stops waiting; a function that has begun goes on, for a thread cannot be stopped. One
+        that has not is never called: its task may have been given to another worker.
         """
         future: asyncio.Future[tuple[Any, BaseException | None]] = self._loop.create_future()
         self._busy += 1
@@ -67,7 +68,8 @@ class ThreadRunner:
         while (job := self._jobs.get()) is not None:
             result, error = None, None
             try:
-                result = job.context.run(job.function, *job.args, **job.kwargs)
+                if not job.future.cancelled():
+                    result = job.context.run(job.function, *job.args, **job.kwargs)
             except BaseException as raised:  # noqa: BLE001  # SystemExit too ends the task, not the thread
                 error = raised
             self._done.append((job, result, error))
