@@ -25,6 +25,7 @@ __all__ = ["OutcomeMaker", "users_part"]
 
 logger = logging.getLogger("qtasks.worker")
 
+_REASON = 500
 _OWN_CODE = str(Path(__file__).resolve().parents[1])
 
 
@@ -58,16 +59,17 @@ class OutcomeMaker:
     def error(self, execution: TaskExecution, error: BaseException, now: float) -> Outcome:
         """Return the outcome of a task that raised."""
         record = self._record_of(execution, "error", now)
-        record.error = pack_error(_describe(error))
+        words = _describe(error)
+        record.error = pack_error(words)
         if not self._config.dead_letter:
             return Outcome(execution.delivery, Ack(), record)
         record.dead_lettered = True
-        return Outcome(execution.delivery, Dead(f"{type(error).__name__}: {error}"[:500]), record)
+        return Outcome(execution.delivery, Dead(f"{type(error).__name__}: {words.message}"[:_REASON]), record)
 
     def cancelled(self, execution: TaskExecution, reason: str, now: float) -> Outcome:
         """Return the outcome of a task that was cancelled, or expired before it started."""
         record = self._record_of(execution, "cancel", now)
-        record.reason = reason
+        record.reason = _plain(reason)
         return Outcome(execution.delivery, Ack(), record)
 
     def dead(self, delivery: Delivery, reason: str, now: float, task_name: str = "") -> Outcome:
@@ -155,11 +157,16 @@ def _describe(error: BaseException) -> RemoteError:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
-        message = str(error)
+        message = _plain(str(error))
         text = "".join(traceback.format_exception(kind, error, users_part(error.__traceback__)))
     except Exception as broken:  # noqa: BLE001  # an exception whose own str() raises is still an end of the task
         message, text = f"(its message cannot be shown: {broken!r})", ""
     return RemoteError(name, message, text)
+
+
+def _plain(text: str) -> str:
+    """Show escaped what no server can store: lone surrogates, as in the names of some files."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def users_part(trace: TracebackType | None) -> TracebackType | None:
