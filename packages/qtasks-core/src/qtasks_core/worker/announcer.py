@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from qtasks_core.errors import ItemError
+from qtasks_core.errors import ItemError, SendUnknownError
 
 if TYPE_CHECKING:
     from qtasks_core.app import App
@@ -71,8 +71,10 @@ class Announcer:
             try:
                 await self._global_config.put(self._key, value, _TTL_S)
                 await self._compare()
-            except ItemError as error:
+            except (ItemError, SendUnknownError) as error:
                 logger.debug("the worker could not announce itself: %s", error)
+            except Exception:  # the worker works, announced or not
+                logger.exception("the worker could not announce itself")
             await asyncio.sleep(_EVERY_S)
 
     async def leave(self) -> None:
@@ -81,7 +83,7 @@ class Announcer:
             return
         try:
             await self._global_config.put(self._key, None)
-        except ItemError as error:
+        except Exception as error:  # noqa: BLE001  # a stop is held up by nothing
             logger.debug("the worker's announcement is left to expire: %s", error)
 
     async def _compare(self) -> None:
@@ -90,7 +92,9 @@ class Announcer:
         for key, versioned in (await self._global_config.list(PREFIX)).items():
             if key == self._key or versioned.value is None or key in self._warned:
                 continue
-            other = msgspec.json.decode(versioned.value, type=Announcement)
+            other = _read(versioned.value)
+            if other is None:
+                continue
             different = set(other.tasks) ^ set(self._announcement.tasks)
             if different:
                 self._warned.add(key)
@@ -99,3 +103,11 @@ class Announcer:
                     other.name,
                     ", ".join(sorted(different)),
                 )
+
+
+def _read(value: bytes) -> Announcement | None:
+    """Read what another worker said; None when its version says it in another way."""
+    try:
+        return msgspec.json.decode(value, type=Announcement)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

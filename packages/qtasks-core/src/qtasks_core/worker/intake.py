@@ -21,6 +21,9 @@ __all__ = ["Intake"]
 
 logger = logging.getLogger("qtasks.worker")
 
+_MOST_WARNINGS = 1000
+"""Names come from payloads: neither the log nor what is remembered of it may grow without end."""
+
 
 class Intake:
     """Opens deliveries.
@@ -85,7 +88,7 @@ class Intake:
             reason = f"{reason}, for {parked_for:.0f} s (unknown_ttl {self._config.unknown_ttl:g})"
             logger.error("task %s is dead-lettered: %s", envelope.uuid, reason)
             return self._outcomes.dead(delivery, reason, now)
-        if reason not in self._unknown:
+        if reason not in self._unknown and len(self._unknown) < _MOST_WARNINGS:
             self._unknown.add(reason)
             logger.warning("task %s is parked for other workers: %s", envelope.uuid, reason)
         return self._outcomes.parked(delivery, envelope, now)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from qtasks_core.errors import UnavailableError
+from qtasks_core.errors import SendUnknownError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,8 +73,10 @@ class Marker:
         ]
         try:
             await self._storage.mark(records)
-        except UnavailableError as error:
+        except (UnavailableError, SendUnknownError) as error:
             logger.debug("running tasks could not be marked: %s", error)
             return
+        except Exception:  # a mark is a courtesy: without it the tasks run all the same
+            logger.exception("running tasks could not be marked")
         for run in runs:
             run.is_marked = True
