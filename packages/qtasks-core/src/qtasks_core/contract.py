@@ -24,6 +24,43 @@ from msgspec import Struct
 
 from qtasks_core.config import QueueConfig
 
+__all__ = [
+    "Ack",
+    "Backend",
+    "Broker",
+    "Cancels",
+    "Capability",
+    "Component",
+    "ComponentContext",
+    "Dead",
+    "Delivery",
+    "Depth",
+    "Envelope",
+    "Event",
+    "Evicts",
+    "Execution",
+    "FusedBroker",
+    "FusedSender",
+    "GlobalConfig",
+    "Inspectable",
+    "Limits",
+    "Message",
+    "Outcome",
+    "PerItem",
+    "Release",
+    "Results",
+    "Retry",
+    "Sender",
+    "Serializer",
+    "Starter",
+    "Status",
+    "Storage",
+    "TaskExecutor",
+    "TaskRecord",
+    "Versioned",
+    "Worker",
+]
+
 T = TypeVar("T")
 
 Status = Literal["new", "process", "retry", "success", "error", "cancel", "dead"]
