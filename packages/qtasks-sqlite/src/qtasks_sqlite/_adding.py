@@ -65,7 +65,9 @@ class NewTask(NamedTuple):
     record: bytes | None
 
 
-def new_message(record: TaskRecord | None, envelope: Envelope, queues: Mapping[str, int], now: float) -> TaskRow:
+def new_message(
+    record: TaskRecord | None, envelope: Envelope, queues: Mapping[str, int], now: float, most: int
+) -> TaskRow:
     """Make the row of a message, with the columns of NewTask; as a plain tuple, it is made for each task.
 
     Parameters:
@@ -73,13 +75,14 @@ def new_message(record: TaskRecord | None, envelope: Envelope, queues: Mapping[s
         envelope: The message.
         queues: Numbers of the queues.
         now: Epoch seconds.
+        most: Largest body, in bytes.
 
     Raises:
         RefusedError: It is too large.
     """
+    if len(envelope.body) > most:
+        raise RefusedError(f"a message of {len(envelope.body)} bytes; at most {most} are allowed")
     data = write_envelope(envelope)
-    if len(data) > MESSAGE_BYTES:
-        raise RefusedError(f"a message of {len(data)} bytes; at most {MESSAGE_BYTES} fit into SQLite")
     state, due = READY, now
     if envelope.delay_s > 0 or envelope.due_at is not None:
         later = due_of(envelope, now)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["LOOK_AGAIN_S", "open_reader", "open_writer"]
+__all__ = ["LOOK_AGAIN_S", "file_number", "open_reader", "open_writer"]
 
 LOOK_AGAIN_S = 0.0005  # SQLite's own busy handler sleeps up to 100 ms at a time: a second process would starve
 OLDEST = (3, 35, 0)
@@ -39,6 +39,15 @@ def open_writer(path: Path, wait_s: float) -> sqlite3.Connection:
 def open_reader(path: Path, wait_s: float) -> sqlite3.Connection:
     """Open a connection that only reads. Parameters and errors as in open_writer()."""
     return _opened(path, wait_s, _prepare_reader)
+
+
+def file_number(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file from another one under the same name; None: there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _opened(path: Path, wait_s: float, prepare: Callable[[sqlite3.Connection, Path], None]) -> sqlite3.Connection:

@@ -88,6 +88,11 @@ class Database:
         """The number of the namespace in this file; known after start()."""
         return self._session().ns
 
+    @property
+    def replaced(self) -> bool:
+        """Whether the file was deleted or replaced while it was open."""
+        return self._session().writer.replaced
+
     async def start(self) -> None:
         """Open the file, unless it is open.
 
@@ -141,10 +146,6 @@ class Database:
             session.queues.update(await self.write(lambda transaction: _number(transaction, session.ns, missing)))
         return session.queues
 
-    def queue_name(self, number: int) -> str:
-        """Return the name of a queue that queues() knows."""
-        return next((name for name, known in self._session().queues.items() if known == number), "")
-
     def forget(self) -> None:
         """Drop, in a forked child, what is the parent's. Nothing is closed: that could free the parent's locks."""
         _leaked.append((self._opening, self._closing))
@@ -176,12 +177,11 @@ class Session:
         self._database = database
         self.writer = Writer(database.path, wait_s, self._committed)
         try:
+            self.ns, self.queues = self.writer.call(lambda transaction: _enter(transaction, namespace))
             self.reader = Reader(database.path, wait_s, database.clock, database.listeners)
-            answer = self.writer.call(lambda transaction: _enter(transaction, namespace))
         except BaseException:
             self.writer.close()
             raise
-        self.ns, self.queues = answer
 
     def close(self) -> None:
         """Close both connections; blocks."""
@@ -190,7 +190,10 @@ class Session:
 
     def _committed(self, effects: Effects) -> None:
         for listener in list(self._database.listeners):
-            listener.committed(effects)
+            try:
+                listener.committed(effects)
+            except Exception:
+                logger.exception("%s: a listener failed", self._database.path)
 
 
 def _close(opening: Future[Session], closing: Future[None]) -> None:

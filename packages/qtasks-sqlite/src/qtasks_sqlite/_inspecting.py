@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from qtasks_core.contract import TaskRecord
-from qtasks_sqlite._adding import NewTask, new_message, reopen
+from qtasks_sqlite._adding import MESSAGE_BYTES, NewTask, new_message, reopen
 from qtasks_sqlite._rows import (
     DEAD,
     DELAYED,
@@ -102,7 +102,9 @@ def replay(transaction: Transaction, cursor: Cursor, envelope: Envelope, queues:
         return False
     row = Row(*found)
     record = None if row.status is None else _renewed(row.to_record())
-    task = NewTask._make(new_message(record, envelope, queues, now))
+    task = NewTask._make(
+        new_message(record, envelope, queues, now, MESSAGE_BYTES)
+    )  # what was accepted once may come back
     reopen(transaction.connection, cursor.id, task, fresh=True)
     transaction.effects.ready = True
     return True

@@ -8,56 +8,59 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from qtasks_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
-__all__ = ["bury", "hold", "is_dead", "let_go", "lock_path"]
+    CAN_LOCK = True
+except ImportError:  # Windows
+    CAN_LOCK = False
+
+__all__ = ["bury", "clean", "hold_new", "is_dead", "let_go"]
+
+ORPHAN_S = 60.0  # a younger file without a registration is that of a worker that is about to register
 
 _guard = threading.Lock()
 _held: dict[Path, int] = {}
 
 
-def lock_path(database: Path, lease: int) -> Path:
-    """Return the lock file of a registration."""
-    return database.with_name(database.name + "-workers") / f"{lease}.lock"
-
-
-def hold(path: Path) -> None:
-    """Lock a file, which is made, until let_go() or the end of this process.
+def hold_new(database: Path) -> str:
+    """Make a lock file beside the database and hold it until let_go() or the end of this process; return its name.
 
     Raises:
         ConfigError: This system has no such locks.
-        OSError: It cannot be made, or another process holds it.
+        OSError: It cannot be made.
     """
-    if fcntl is None:
+    if not CAN_LOCK:
         raise ConfigError(
             "workers on sqlite:// need POSIX locks, which this system does not have; use redis:// or amqp://"
         )
+    path = _path(database, secrets.token_hex(8))
     with _guard:
-        if path in _held:
-            return
         path.parent.mkdir(exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
             raise
         _held[path] = descriptor
+    return path.stem
 
 
-def let_go(path: Path) -> None:
+def let_go(database: Path, lock: str) -> None:
     """Free a lock of this process and remove its file."""
+    path = _path(database, lock)
     with _guard:
         descriptor = _held.pop(path, None)
         if descriptor is not None:
@@ -65,29 +68,54 @@ def let_go(path: Path) -> None:
             os.close(descriptor)
 
 
-def is_dead(path: Path) -> bool:
+def is_dead(database: Path, lock: str) -> bool:
     """Tell whether no process holds the lock; a file that is gone is held by nobody that matters."""
+    path = _path(database, lock)
     with _guard:
-        if path in _held or fcntl is None:
-            return False
-        try:
-            descriptor = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
+        return path not in _held and _is_free(path)
+
+
+def bury(database: Path, locks: Sequence[str]) -> None:
+    """Remove the files of workers that are registered no more; they may still hold them."""
+    with _guard:
+        for lock in locks:
+            if _path(database, lock) not in _held:
+                _remove(_path(database, lock))
+
+
+def clean(database: Path, registered: Collection[str]) -> None:
+    """Remove what was left by workers that died before they registered, or were stopped while the file was away."""
+    with _guard:
+        for path in _path(database, "").parent.glob("*.lock"):
+            if path.stem not in registered and path not in _held and _is_old(path) and _is_free(path):
+                _remove(path)
+
+
+def _path(database: Path, lock: str) -> Path:
+    return database.with_name(database.name + "-workers") / f"{lock}.lock"
+
+
+def _is_free(path: Path) -> bool:
+    if not CAN_LOCK:
+        return False  # nobody can tell
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
         return True
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
-def bury(path: Path) -> None:
-    """Remove the file of a worker that is registered no more; it may still hold it."""
-    with _guard:
-        if path not in _held:
-            _remove(path)
+def _is_old(path: Path) -> bool:
+    try:
+        return path.stat().st_mtime < time.time() - ORPHAN_S
+    except OSError:
+        return False
 
 
 def _remove(path: Path) -> None:

@@ -28,7 +28,21 @@ NETWORK_DISKS = {
     0x01161970: "GFS2",
     0x7461636F: "OCFS2",
 }
-LOCAL_FUSE = ("fuse.fuse-overlayfs", "fuseblk", "fuse.lxcfs")
+# One magic number is all that FUSE has, for disks near and far; these mount types are far.
+FAR_FUSE = (
+    "sshfs",
+    "s3fs",
+    "rclone",
+    "gluster",
+    "gcsfuse",
+    "goofys",
+    "ceph",
+    "blobfuse",
+    "juicefs",
+    "mfs",
+    "nfs",
+    "smb",
+)
 
 
 def locate(url: str) -> Path:
@@ -52,8 +66,9 @@ def locate(url: str) -> Path:
 def refuse_network_disk(path: Path) -> None:
     """Raise ConfigError when the folder of *path* is on a network file system (known on Linux only)."""
     kind = NETWORK_DISKS.get(_magic(path.parent))
-    if kind == "FUSE" and _mounted_as(path.parent) in LOCAL_FUSE:
-        return
+    if kind == "FUSE":
+        mounted = _mounted_as(path.parent)
+        kind = mounted if any(name in mounted for name in FAR_FUSE) else None
     if kind is not None:
         raise ConfigError(
             f"{str(path)!r} is on a network file system ({kind}), where SQLite loses data; use a local disk"
@@ -70,7 +85,7 @@ def _magic(folder: Path) -> int:
 
 
 def _mounted_as(folder: Path) -> str:
-    """Return the mount type of *folder*: FUSE has one magic number for disks near and far."""
+    """Return the mount type of *folder*."""
     best, kind = "", ""
     for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
         _, point, type_, *_ = line.split(" ")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtasks_sqlite import _inspecting, _workers
 from qtasks_sqlite._depth import depth_of
 from qtasks_sqlite._inspecting import Cursor, Letter
+from qtasks_sqlite._liveness import bury
 from qtasks_sqlite._rows import DEAD, DELAYED, FINAL, READY, SETTLED, to_micros
 from qtasks_sqlite._sending import SqliteSender
 
@@ -116,12 +117,12 @@ class SqliteOperator(SqliteSender):
         """Take away what the workers of that name hold, at once; return how much that was."""
         ns, path = self._database.ns, self._database.path
 
-        def run(transaction: Transaction) -> tuple[int, list[int]]:
-            leases = _workers.find(transaction.connection, ns, worker)
-            return _workers.evict(transaction, leases), leases
+        def run(transaction: Transaction) -> tuple[int, list[str]]:
+            workers = _workers.find(transaction.connection, ns, worker)
+            return _workers.evict(transaction, workers), [found.lock for found in workers]
 
-        taken, leases = await self._database.write(run)
-        _workers.bury_all(path, leases)
+        taken, locks = await self._database.write(run)
+        bury(path, locks)
         return taken
 
     async def _letters(self, queue: str, *, dead: bool, after: Cursor | None) -> AsyncIterator[Letter]:

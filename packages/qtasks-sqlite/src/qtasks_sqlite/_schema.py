@@ -22,13 +22,15 @@ __all__ = ["MIGRATIONS", "migrate"]
 #   record   what the envelope does not say
 #   lease    the registration of the worker that holds it; its number is never used again
 #   turn     how often it was taken: with the lease it is the fence of a delivery
+# A worker's lock names the file that it holds locked while it lives.
 # Queues have numbers of their own in each namespace: index entries stay short and apps stay apart at no cost.
 FIRST = (
     """CREATE TABLE namespaces (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
         revision INTEGER NOT NULL DEFAULT 0, worker_seen INTEGER NOT NULL DEFAULT 0)""",
     "CREATE TABLE queues (id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE (ns, name))",
-    "CREATE TABLE workers (lease INTEGER PRIMARY KEY AUTOINCREMENT, ns INTEGER NOT NULL, name TEXT NOT NULL)",
+    """CREATE TABLE workers (
+        lease INTEGER PRIMARY KEY AUTOINCREMENT, ns INTEGER NOT NULL, name TEXT NOT NULL, lock TEXT NOT NULL)""",
     """CREATE TABLE tasks (
         id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, uuid BLOB NOT NULL, queue INTEGER NOT NULL, state INTEGER NOT NULL,
         priority INTEGER NOT NULL, pos INTEGER NOT NULL, lease INTEGER, turn INTEGER NOT NULL DEFAULT 0,

@@ -30,7 +30,7 @@ class SqliteSender(SqliteComponent):
 
     def __init__(self, url: str, context: ComponentContext) -> None:
         super().__init__(url, context)
-        self.limits = Limits(message_bytes=MESSAGE_BYTES, batch=MOST_ROWS)
+        self.limits = Limits(message_bytes=min(context.config.max_message_bytes, MESSAGE_BYTES), batch=MOST_ROWS)
         self._checked = False
 
     async def send(self, batch: Sequence[Envelope]) -> PerItem:
@@ -47,10 +47,10 @@ class SqliteSender(SqliteComponent):
 
     async def _add(self, batch: Sequence[tuple[TaskRecord | None, Envelope]]) -> PerItem:
         queues = await self._numbers([envelope.queue for _, envelope in batch])
-        now, ns = self._context.clock(), self._database.ns
+        now, ns, most = self._context.clock(), self._database.ns, self.limits.message_bytes
 
         def encode(item: tuple[TaskRecord | None, Envelope]) -> TaskRow:
-            return new_message(item[0], item[1], queues, now)
+            return new_message(item[0], item[1], queues, now, most)
 
         rows = encode_each(batch, encode)
         answers = await self._in_parts(rows, lambda transaction, part: add(transaction, ns, part, now))

@@ -19,7 +19,9 @@ EXPIRED = f"""
 EXPIRED_EVENTS = f"""
     DELETE FROM events WHERE (uuid, ns, attempt, crashes, started, seq) IN (
         SELECT uuid, ns, attempt, crashes, started, seq FROM events WHERE expires <= ? LIMIT {STEP})"""
-DEAD_COUNTS = f"SELECT queue, count(*) FROM tasks WHERE state = {DEAD} GROUP BY queue"
+DEAD_COUNTS = f"""
+    SELECT queue, (SELECT name FROM queues WHERE queues.id = queue), count(*) FROM tasks WHERE state = {DEAD}
+    GROUP BY queue HAVING count(*) > ?"""
 OLDEST_DEAD = f"""
     DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE queue = ? AND state = {DEAD} ORDER BY pos, id LIMIT ?)"""
 
@@ -36,11 +38,9 @@ def sweep(transaction: Transaction, now: int) -> bool:
 
 def trim_all(transaction: Transaction, most: int) -> None:
     """Drop the oldest dead letters of each queue above *most*."""
-    counts = transaction.connection.execute(DEAD_COUNTS).fetchall()
-    for queue, count in counts:
-        if count > most:
-            transaction.connection.execute(OLDEST_DEAD, (queue, count - most))
-            logger.warning("a queue had %d dead letters; the oldest %d were dropped", count, count - most)
+    for queue, name, count in transaction.connection.execute(DEAD_COUNTS, (most,)).fetchall():
+        transaction.connection.execute(OLDEST_DEAD, (queue, count - most))
+        logger.warning("queue %r has more than %d dead letters; the oldest are dropped (%d)", name, most, count - most)
 
 
 def vacuum(transaction: Transaction) -> None:

@@ -8,13 +8,16 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from qtasks_core.errors import QTasksError
-from qtasks_sqlite import _sweeping, _workers
+from qtasks_sqlite import _config, _sweeping, _workers
+from qtasks_sqlite._liveness import bury, clean
 from qtasks_sqlite._rows import SETTLED, to_micros
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from qtasks_sqlite._database import Database
+    from qtasks_sqlite._workers import Registration
 
 __all__ = ["Upkeep"]
 
@@ -34,6 +37,10 @@ class Holder(Protocol):
         """Register again: *lease* was taken away."""
         ...
 
+    def wake(self) -> None:
+        """Have who waits in receive() look again."""
+        ...
+
     async def join(self) -> None:
         """Register, unless it is registered."""
         ...
@@ -43,7 +50,7 @@ class Seen(NamedTuple):
     """What one look finds."""
 
     registered: bool
-    dead: list[int]
+    dead: Sequence[Registration]
     expired: bool
 
 
@@ -87,6 +94,9 @@ class Upkeep:
                     await self._hurry.wait()
 
     async def _tick(self) -> None:
+        if self._database.replaced:
+            self._holder.wake()  # and learn it from the writer
+            return
         lease = self._holder.lease
         if lease is None:
             await self._holder.join()
@@ -102,16 +112,25 @@ class Upkeep:
         if sweeps or seen.expired:
             await self._sweep(now)
 
-    async def _take_over(self, dead: list[int]) -> None:
+    async def _take_over(self, dead: Sequence[Registration]) -> None:
         taken = await self._database.write(lambda transaction: _workers.evict(transaction, dead))
-        _workers.bury_all(self._database.path, dead)
-        logger.warning("%d worker(s) died; %d task(s) will run again", len(dead), taken)
+        bury(self._database.path, [worker.lock for worker in dead])
+        logger.log(
+            logging.WARNING if taken else logging.INFO,
+            "%d worker(s) died; %d task(s) of theirs will run again",
+            len(dead),
+            taken,
+        )
 
     async def _sweep(self, now: int) -> None:
         more = True
         while more:
             more = await self._database.write(lambda transaction: _sweeping.sweep(transaction, now), durable=False)
             await asyncio.sleep(BUSY_SWEEP_S)
+        ns = self._database.ns
+        await self._database.write(lambda transaction: _config.lapse(transaction, ns, now), durable=False)
+        workers = await self._database.read(_workers.find_all)
+        clean(self._database.path, {worker.lock for worker in workers})
         await self._database.write(_sweeping.vacuum, durable=False)
         most = self._dead_letter_max
         await self._database.write(lambda transaction: _sweeping.trim_all(transaction, most), durable=False)

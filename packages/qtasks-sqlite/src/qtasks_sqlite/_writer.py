@@ -9,7 +9,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from qtasks_sqlite._connection import LOOK_AGAIN_S, open_writer
+from qtasks_core.errors import UnavailableError
+from qtasks_sqlite._connection import LOOK_AGAIN_S, file_number, open_writer
 from qtasks_sqlite._faults import is_busy, translate
 from qtasks_sqlite._loops import answer_all
 from qtasks_sqlite._transaction import Effects, Transaction
@@ -24,6 +25,7 @@ __all__ = ["Writer"]
 T = TypeVar("T")
 MOST_JOBS = 256  # one transaction: others in the queue of the file must not starve
 LONGEST_PAUSE_S = 0.004
+CHECK_S = 0.5  # how often the file is looked at
 sync = getattr(os, "fdatasync", os.fsync)  # what synchronous = FULL would do in each commit
 
 
@@ -70,6 +72,8 @@ class Writer:
         self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._outgoing: dict[asyncio.AbstractEventLoop, list[Job]] = {}
         self._connection = open_writer(path, wait_s)
+        self._file = file_number(path)
+        self._check_at = 0.0
         self._log = os.open(path.with_name(path.name + "-wal"), os.O_RDWR | getattr(os, "O_BINARY", 0))
         self._thread = Thread(target=self._run, name="qtasks-sqlite-writer", daemon=True)
         self._thread.start()
@@ -94,6 +98,11 @@ class Writer:
         else:
             waiting.append(job)
         return future
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the file was deleted or replaced: what is written into it would be lost to everybody else."""
+        return file_number(self._path) != self._file
 
     def call(self, run: Callable[[Transaction], T]) -> T:
         """Run a job and wait for it; for threads without a loop, before anybody else uses the writer."""
@@ -161,7 +170,7 @@ class Writer:
                     failed[error.job] = translate(error.cause, self._path)
                 careful.add(error.job)
             except Exception as error:  # noqa: BLE001  # not even begun, or not committed
-                if len(left) == 1 or is_busy(error):
+                if len(left) == 1 or is_busy(error) or isinstance(error, UnavailableError):
                     failed.update(dict.fromkeys(left, translate(error, self._path)))
                 else:
                     return [failed[job] if job in failed else self._commit([job])[0] for job in jobs]
@@ -188,6 +197,7 @@ class Writer:
             raise _JobError(job, error) from error
 
     def _begin(self) -> None:
+        self._check_file()
         deadline = time.monotonic() + self._wait_s
         pause = LOOK_AGAIN_S
         while True:
@@ -200,6 +210,13 @@ class Writer:
                 return
             time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE_S)
+
+    def _check_file(self) -> None:
+        now = time.monotonic()
+        if now > self._check_at:
+            if self.replaced:
+                raise UnavailableError(f"{str(self._path)!r} was deleted or replaced while it was open: start again")
+            self._check_at = now + CHECK_S
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

@@ -16,7 +16,7 @@ from qtasks_sqlite._adding import new_message
 from qtasks_sqlite._claiming import Claim, ClaimCall, waiting
 from qtasks_sqlite._finishing import Ending, Token, finish, finish_quick, new_ending, quick_rows
 from qtasks_sqlite._items import encode_each
-from qtasks_sqlite._liveness import let_go, lock_path
+from qtasks_sqlite._liveness import hold_new, let_go
 from qtasks_sqlite._operating import SqliteOperator
 from qtasks_sqlite._reader import IDLE, URGENT
 from qtasks_sqlite._rows import read_envelope, to_micros
@@ -55,7 +55,7 @@ class SqliteBroker(SqliteOperator):
         super().__init__(url, context)
         self.lease: int | None = None
         self._queues: dict[str, int] = {}
-        self._worker = ""
+        self._worker = self._lock = ""
         self._lost: Callable[[Sequence[Delivery]], None] | None = None
         self._held: dict[int, Delivery] = {}
         self._idle: set[asyncio.Future[None]] = set()
@@ -70,6 +70,7 @@ class SqliteBroker(SqliteOperator):
         if self._upkeep is not None:
             await self._upkeep.stop()
             self._upkeep = None
+        self.wake()
         with contextlib.suppress(QTasksError):
             await self._leave()
 
@@ -96,7 +97,7 @@ class SqliteBroker(SqliteOperator):
         self._queues = {name: numbers[name] for name in queues}
         if self._upkeep is None:
             self._upkeep = Upkeep(self._database, self, self._context.config.dead_letter_max)
-        self._wake()
+        self.wake()
 
     async def receive(self, limit: int, per_queue: Mapping[str, int] | None = None) -> Sequence[Delivery]:
         """Wait for 1..limit deliveries, the lowest priority number first, then the oldest.
@@ -112,7 +113,7 @@ class SqliteBroker(SqliteOperator):
             raise ValueError(f"limit: expected 1 or more, got {limit}")
         if self._lost is None:
             raise RuntimeError("subscribe() comes before receive()")
-        while True:
+        while self._started:
             lease, wanted = self.lease, self._wanted(limit, per_queue)
             if lease is not None and wanted:
                 taken = await self._claim(Claim(lease, limit, wanted, to_micros(self._context.clock())))
@@ -122,6 +123,7 @@ class SqliteBroker(SqliteOperator):
                     await self.rejoin(lease)
                     continue
             await self._wait()
+        raise UnavailableError("the broker was stopped")
 
     def _wanted(self, limit: int, per_queue: Mapping[str, int] | None) -> list[tuple[int, int]]:
         if per_queue is None:
@@ -162,7 +164,8 @@ class SqliteBroker(SqliteOperator):
             if not self._idle:
                 self.interest = IDLE
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have who waits in receive() look again."""
         for future in self._idle:
             if not future.done():
                 future.set_result(None)
@@ -172,7 +175,7 @@ class SqliteBroker(SqliteOperator):
         ready, due = waiting(connection, list(self._queues.values()), to_micros(self._context.clock()))
         if ready:
             self.interest = IDLE
-            self._call(self._wake)
+            self._call(self.wake)
         return None if due is None else due / 1_000_000
 
     def committed(self, effects: Effects) -> None:
@@ -180,7 +183,7 @@ class SqliteBroker(SqliteOperator):
         if effects.evicted and self._upkeep is not None:  # perhaps this worker, whose lease may be on its way
             self._call(self._upkeep.hurry)
         if effects.ready and self._idle:
-            self._call(self._wake)
+            self._call(self.wake)
 
     # ------------------------------------------------------------ settling
 
@@ -223,10 +226,10 @@ class SqliteBroker(SqliteOperator):
 
     async def _finish_others(self, batch: Sequence[Outcome], now: float, *, fused: bool) -> PerItem:
         queues = await self._numbers(_queues_of(batch))
-        ttl, ns = self._context.config.result_ttl, self._database.ns
+        ttl, ns, most = self._context.config.result_ttl, self._database.ns, self.limits.message_bytes
 
         def encode(outcome: Outcome) -> Ending:
-            sends = [new_message(record, envelope, queues, now) for record, envelope in outcome.sends]
+            sends = [new_message(record, envelope, queues, now, most) for record, envelope in outcome.sends]
             return new_ending(outcome, queues, now, ttl, sends, fused=fused)
 
         endings = encode_each(batch, encode)
@@ -258,7 +261,7 @@ class SqliteBroker(SqliteOperator):
             if lost and self._lost is not None:
                 self._lost(lost)
             self.lease = None
-            let_go(lock_path(self._database.path, lease))
+            let_go(self._database.path, self._lock)
         await self.join()
 
     async def join(self, *, evicting: bool = False) -> None:
@@ -269,18 +272,26 @@ class SqliteBroker(SqliteOperator):
         """
         async with self._joining:
             if self.lease is None:
-                ns, name = self._database.ns, self._worker
-                self.lease = await self._database.write(
-                    lambda transaction: _workers.register(transaction, ns, name, evicting=evicting)
-                )
-                self._wake()
+                self.lease = await self._register(evicting=evicting)
+                self.wake()
+
+    async def _register(self, *, evicting: bool) -> int:
+        ns, name, path = self._database.ns, self._worker, self._database.path
+        self._lock = lock = hold_new(path)  # first: nobody may see a registration without it
+        try:
+            return await self._database.write(
+                lambda transaction: _workers.register(transaction, ns, name, lock, evicting=evicting)
+            )
+        except BaseException:
+            let_go(path, lock)
+            raise
 
     async def _leave(self) -> None:
         lease, self.lease = self.lease, None
         self._queues, self._held = {}, {}
         if lease is not None:
             await self._database.write(lambda transaction: _workers.leave(transaction, lease))
-            let_go(lock_path(self._database.path, lease))
+            let_go(self._database.path, self._lock)
 
 
 def _to_delivery(row: Claimed, lease: int, data: bytes) -> Delivery:
