@@ -9,7 +9,7 @@ import contextvars
 import logging
 import threading
 from concurrent.futures import CancelledError, Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qtasks_core.errors import BlockingCallError
 from qtasks_core.forks import after_fork, keep_for_ever
@@ -62,28 +62,19 @@ class Portal:
             concurrent.futures.CancelledError: The app was stopped meanwhile.
         """
         self._refuse_loop_thread(hint)
-        result: Future[T] = Future()
-        context = contextvars.copy_context()
-        running: list[asyncio.Task[T]] = []
-
-        def begin() -> None:
-            try:
-                running.append(loop.create_task(function(*args), context=context))
-            except Exception as error:  # noqa: BLE001  # it is the caller's
-                result.set_exception(error)
-            else:
-                running[0].add_done_callback(lambda task: _hand_over(task, result))
-
-        with self._lock:  # what is scheduled under it begins before a close that comes later, which then cancels it
-            loop = self._borrowed or self._own_loop()
-            loop.call_soon_threadsafe(begin)
+        call = _Call(function, args)
+        loop: asyncio.AbstractEventLoop | None = None
         try:
-            return result.result()
+            with self._lock:  # what is scheduled under it begins before a later close, which then cancels it
+                loop = self._borrowed or self._own_loop()
+                loop.call_soon_threadsafe(call.begin, loop)
+            return call.result.result()
         except CancelledError:
             raise CancelledError("the app was stopped while this call waited") from None
         except BaseException:
-            if not result.done():  # the wait was interrupted (Ctrl-C): the coroutine is not wanted any more
-                loop.call_soon_threadsafe(lambda: [task.cancel() for task in running])
+            if loop is not None and not call.result.done():  # Ctrl-C: the coroutine is not wanted any more
+                with contextlib.suppress(RuntimeError):  # its loop has been closed meanwhile
+                    loop.call_soon_threadsafe(call.cancel)
             raise
 
     def close(self) -> None:
@@ -153,10 +144,32 @@ async def _cancel_rest() -> None:
     await asyncio.sleep(0)
 
 
-def _hand_over(task: asyncio.Task[T], result: Future[T]) -> None:
-    if task.cancelled():
-        result.cancel()
-    elif (error := task.exception()) is not None:
-        result.set_exception(error)
-    else:
-        result.set_result(task.result())
+class _Call(Generic[T]):
+    """One coroutine on a loop, seen from the thread that waits for it."""
+
+    def __init__(self, function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...]) -> None:
+        self.result: Future[T] = Future()
+        self._function = function
+        self._args = args
+        self._context = contextvars.copy_context()
+        self._task: asyncio.Task[T] | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._task = loop.create_task(self._function(*self._args), context=self._context)
+        except Exception as error:  # noqa: BLE001  # it is the caller's
+            self.result.set_exception(error)
+        else:
+            self._task.add_done_callback(self._hand_over)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _hand_over(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.result.cancel()
+        elif (error := task.exception()) is not None:
+            self.result.set_exception(error)
+        else:
+            self.result.set_result(task.result())
