@@ -222,7 +222,7 @@ class _InterruptError(BaseException):
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="POSIX signals")
 def test_a_wait_that_is_interrupted_cancels_its_coroutine(portal: Portal) -> None:
     """Ctrl-C while waiting: the caller is out at once, and nothing goes on behind its back."""
-    began, cancelled = threading.Event(), threading.Event()
+    began, out, cancelled = threading.Event(), threading.Event(), threading.Event()
 
     async def endless() -> None:
         began.set()
@@ -234,16 +234,21 @@ def test_a_wait_that_is_interrupted_cancels_its_coroutine(portal: Portal) -> Non
 
     def interrupt() -> None:
         began.wait()
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        while not out.wait(0.01):  # one that comes just before the thread falls asleep does not wake it
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def handler(*_: object) -> None:
-        raise _InterruptError
+        if not out.is_set():
+            out.set()
+            raise _InterruptError
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        threading.Thread(target=interrupt).start()
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
         with pytest.raises(_InterruptError):
             portal.call(endless)
+        interrupting.join()
     finally:
         signal.signal(signal.SIGUSR1, before)
 
