@@ -3,6 +3,7 @@
 Nothing outlives the app, nothing is shared with another process. `memory://NAME` is a second server within one app.
 
     broker, storage, global_config     what the engine talks to: take the lock, call the server, wait outside the lock
+    component                          what these three have in common
     server                             `MemoryServer`: the steps that touch both a message and its record
     exchange, queue                    the broker's half: lines, dead letters, who holds what, who is idle
     ledger, stream                     the storage's half: records, unique keys, expiry, waiters, yielded values

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from qtasks_core.contract import Capability, Limits
-from qtasks_core.memory.server import MemoryServer
+from qtasks_core.memory.component import MemoryComponent
 from qtasks_core.memory.session import Receiver, Session
 from qtasks_core.memory.storage import MemoryStorage
 
@@ -30,29 +30,17 @@ __all__ = ["MemoryBroker"]
 _NO_LIMITS: Mapping[str, int] = {}
 
 
-class MemoryBroker:
-    """Moves messages within one process, with every native ability.
+class MemoryBroker(MemoryComponent):
+    """Moves messages within one process, with every native ability. See `MemoryComponent` for the parameters."""
 
-    Parameters:
-        url: `memory://`, or `memory://NAME` for a further server within the app.
-        context: Of the app.
-
-    Raises:
-        ConfigError: The URL is of another form.
-    """
-
-    qtasks_api: ClassVar[int] = 1
     capabilities: ClassVar[Capability] = (
         Capability.RECEIVE | Capability.PRIORITY | Capability.UNIQUE | Capability.FENCED | Capability.CAS
     )
 
     def __init__(self, url: str, context: ComponentContext) -> None:
-        self.server = MemoryServer.shared(url, context)
+        super().__init__(url, context)
         self.limits = Limits(context.config.max_message_bytes, context.config.flush_items)
         self._session: Session | None = None
-
-    async def start(self) -> None:
-        """Do nothing: the server lives as long as the app."""
 
     async def stop(self) -> None:
         """Give back, uncharged, what is still held."""

@@ -5,39 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from qtasks_core.contract import Capability, Versioned
-from qtasks_core.memory.server import MemoryServer
+from qtasks_core.memory.component import MemoryComponent
 from qtasks_core.memory.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from qtasks_core.contract import ComponentContext
-
 __all__ = ["MemoryGlobalConfig"]
 
 
-class MemoryGlobalConfig:
-    """The app's small shared memory.
+class MemoryGlobalConfig(MemoryComponent):
+    """The app's small shared memory. See `MemoryComponent` for the parameters."""
 
-    Parameters:
-        url: `memory://`, or `memory://NAME` for a further server within the app.
-        context: Of the app.
-
-    Raises:
-        ConfigError: The URL is of another form.
-    """
-
-    qtasks_api: ClassVar[int] = 1
     capabilities: ClassVar[Capability] = Capability.CAS
-
-    def __init__(self, url: str, context: ComponentContext) -> None:
-        self.server = MemoryServer.shared(url, context)
-
-    async def start(self) -> None:
-        """Do nothing: the server lives as long as the app."""
-
-    async def stop(self) -> None:
-        """Do nothing: what is kept lives as long as the app."""
 
     async def clear(self) -> None:
         """Delete all keys."""

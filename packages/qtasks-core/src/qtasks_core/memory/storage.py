@@ -6,15 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from qtasks_core.contract import Capability
+from qtasks_core.memory.component import MemoryComponent
 from qtasks_core.memory.ledger import unknown
-from qtasks_core.memory.server import MemoryServer
 from qtasks_core.memory.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from uuid import UUID
 
-    from qtasks_core.contract import ComponentContext, Event, PerItem, Status, TaskRecord
+    from qtasks_core.contract import Event, PerItem, Status, TaskRecord
     from qtasks_core.memory.stream import Run, Stream
 
 __all__ = ["MemoryStorage"]
@@ -22,29 +22,11 @@ __all__ = ["MemoryStorage"]
 _SCAN_ITEMS = 256
 
 
-class MemoryStorage:
-    """Keeps records within one process.
+class MemoryStorage(MemoryComponent):
+    """Keeps records within one process. See `MemoryComponent` for the parameters."""
 
-    Parameters:
-        url: `memory://`, or `memory://NAME` for a further server within the app.
-        context: Of the app.
-
-    Raises:
-        ConfigError: The URL is of another form.
-    """
-
-    qtasks_api: ClassVar[int] = 1
     capabilities: ClassVar[Capability] = Capability.UNIQUE
     address: str | None = None  # whoever waits, waits here
-
-    def __init__(self, url: str, context: ComponentContext) -> None:
-        self.server = MemoryServer.shared(url, context)
-
-    async def start(self) -> None:
-        """Do nothing: the server lives as long as the app."""
-
-    async def stop(self) -> None:
-        """Do nothing: what is kept lives as long as the app."""
 
     async def clear(self) -> None:
         """Delete all records; of a task that waits or runs the message is the record, and stays."""
