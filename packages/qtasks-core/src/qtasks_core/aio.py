@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from qtasks_core.app import App, AppFace
+from qtasks_core.app import AppFace
 from qtasks_core.calls import AsyncTaskFunction, AsyncTaskMaker
-from qtasks_core.components import Sources
 from qtasks_core.task import AddCall, Task
 
 if TYPE_CHECKING:
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-    from qtasks_core.config import QueueConfig
-    from qtasks_core.contract import Broker, GlobalConfig, Results, Starter, TaskExecutor
+    from qtasks_core.app import App
 
 __all__ = ["QueueTasks"]
 
@@ -24,33 +22,16 @@ R = TypeVar("R")
 
 
 class QueueTasks(AppFace):
-    """A task queue whose calls are awaited. See `App` for the parameters.
+    """A task queue whose calls are awaited. See `AppFace` for the parameters.
 
     `async with app:` stops the running loop's connections at its end; `await app.stop()` does the same.
     """
 
-    def __init__(
-        self,
-        name: str = "QueueTasks",
-        broker_url: str | None = None,
-        *,
-        storage_url: str | None = None,
-        global_config_url: str | None = None,
-        broker: Broker | None = None,
-        storage: Results | None = None,
-        global_config: GlobalConfig | None = None,
-        starter: Starter | None = None,
-        task_executor: TaskExecutor | None = None,
-        config: QueueConfig | None = None,
-    ) -> None:
-        sources = Sources(broker_url, storage_url, global_config_url, broker, storage, global_config)
-        super().__init__(App(name, sources, config, starter, task_executor))
-
     @classmethod
-    def of(cls, core: App) -> QueueTasks:
-        """Return this face of an app that has another one."""
+    def of(cls, core: App) -> Self:
+        """Return this face of an app that was made with the other one."""
         face = cls.__new__(cls)
-        AppFace.__init__(face, core)
+        face.core = core
         return face
 
     @overload

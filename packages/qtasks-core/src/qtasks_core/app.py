@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.components import Components, Sources, build_components
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from qtasks_core.aio import QueueTasks
-    from qtasks_core.contract import Serializer, Starter, TaskExecutor, TaskRecord
+    from qtasks_core.contract import Broker, GlobalConfig, Results, Serializer, Starter, TaskExecutor, TaskRecord
     from qtasks_core.starter import RunOptions
 
 __all__ = ["App", "AppFace"]
@@ -94,7 +94,7 @@ class App:
         """The registered tasks by name."""
         return self.registry.as_mapping()
 
-    @property
+    @cached_property
     def aio(self) -> QueueTasks:
         """The awaitable face."""
         from qtasks_core.aio import QueueTasks  # noqa: PLC0415  # the faces are built upon this module
@@ -255,13 +255,38 @@ class AppFace:
     """What the blocking and the async face of an app have in common.
 
     Parameters:
-        core: The app.
+        name: Names the app; two apps of one name on one server share queues.
+        broker_url: The broker; by default `QTASKS_BROKER_URL`, else `sqlite:///qtasks.db`.
+        storage_url: The storage; by default the broker's server.
+        global_config_url: The global config; by default the broker's server, else the storage's.
+        broker: An instance in place of a URL.
+        storage: The same.
+        global_config: The same.
+        starter: Runs a worker process.
+        task_executor: Runs tasks.
+        config: Settings; by default read from the environment.
+
+    Raises:
+        ConfigError: A URL or a setting is wrong, or a package is missing.
     """
 
-    def __init__(self, core: App) -> None:
-        self.core = core
-        if core.face is None:
-            core.face = self
+    def __init__(
+        self,
+        name: str = "QueueTasks",
+        broker_url: str | None = None,
+        *,
+        storage_url: str | None = None,
+        global_config_url: str | None = None,
+        broker: Broker | None = None,
+        storage: Results | None = None,
+        global_config: GlobalConfig | None = None,
+        starter: Starter | None = None,
+        task_executor: TaskExecutor | None = None,
+        config: QueueConfig | None = None,
+    ) -> None:
+        sources = Sources(broker_url, storage_url, global_config_url, broker, storage, global_config)
+        self.core: App = App(name, sources, config, starter, task_executor)
+        self.core.face = self
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.core.name!r} {self.core.describe()['broker']}>"

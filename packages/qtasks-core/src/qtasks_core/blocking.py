@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from qtasks_core.aio import QueueTasks as AsyncQueueTasks
-from qtasks_core.app import App, AppFace
+from qtasks_core.app import AppFace
 from qtasks_core.calls import BlockingTaskFunction, BlockingTaskMaker
-from qtasks_core.components import Sources
 from qtasks_core.task import BlockingTask
 
 if TYPE_CHECKING:
@@ -15,8 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-    from qtasks_core.config import QueueConfig
-    from qtasks_core.contract import Broker, GlobalConfig, Results, Starter, TaskExecutor
+    from qtasks_core.aio import QueueTasks as AsyncQueueTasks
 
 __all__ = ["QueueTasks"]
 
@@ -25,28 +22,15 @@ R = TypeVar("R")
 
 
 class QueueTasks(AppFace):
-    """A task queue whose calls block. See `App` for the parameters; `app.aio` is the awaitable face of the same app.
+    """A task queue whose calls block. See `AppFace` for the parameters.
 
     Its calls cross to one event loop in a daemon thread, or to the worker's own when one runs in this process.
     """
 
-    def __init__(
-        self,
-        name: str = "QueueTasks",
-        broker_url: str | None = None,
-        *,
-        storage_url: str | None = None,
-        global_config_url: str | None = None,
-        broker: Broker | None = None,
-        storage: Results | None = None,
-        global_config: GlobalConfig | None = None,
-        starter: Starter | None = None,
-        task_executor: TaskExecutor | None = None,
-        config: QueueConfig | None = None,
-    ) -> None:
-        sources = Sources(broker_url, storage_url, global_config_url, broker, storage, global_config)
-        super().__init__(App(name, sources, config, starter, task_executor))
-        self.aio = AsyncQueueTasks.of(self.core)
+    @property
+    def aio(self) -> AsyncQueueTasks:
+        """The awaitable face of the same app."""
+        return self.core.aio
 
     @overload
     def task(

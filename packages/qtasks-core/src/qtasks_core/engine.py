@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from qtasks_core.contract import FusedSender, Storage
+from qtasks_core.contract import Storage
 from qtasks_core.errors import (
     AlreadyExists,
     ConfigError,
@@ -68,11 +68,6 @@ class Engine:
         self._broker_before = triggers.of("broker_add_before")
         self._broker_after = triggers.of("broker_add_after")
         self._storage_add = triggers.of("storage_add")
-
-    @property
-    def fuses(self) -> bool:
-        """Whether broker and storage share a server, so that their writes are one step."""
-        return isinstance(self.broker, FusedSender) and self.broker.fuses(self.storage)
 
     async def start(self, timeout_s: float | None = None, *, control: bool = False) -> None:
         """Start the parts that are not started yet, waiting with backoff for a server that is away.
@@ -201,8 +196,7 @@ class Engine:
 
     async def _write_additions(self, batch: Sequence[Addition]) -> Sequence[Exception | None]:
         if self._write is None:
-            if not self.is_started:
-                await self.start(self.config.send_timeout)
+            await self.ensure_started()
             self._write = add_writer(self.broker, self.storage)
         return await self._write(batch)
 
