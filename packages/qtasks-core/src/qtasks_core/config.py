@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from qtasks_core.errors import ConfigError
+from qtasks_core.fields import field_types, set_checked, wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,8 +94,7 @@ class QueueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Version of the message frame that this process writes."""
 
     def __post_init__(self) -> None:
-        for name, type_ in _field_types().items():
-            msgspec.structs.force_setattr(self, name, _check(name, getattr(self, name), type_))
+        set_checked(self, _EXPECTED)
         if not self.queues:
             raise ConfigError("queues: expected at least one name, got ()")
         if 0 not in self.priority_bands:
@@ -114,27 +114,10 @@ class QueueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         found = os.environ if environ is None else environ
         values = {
             name: _from_text(name, found[variable], type_)
-            for name, type_ in _field_types().items()
+            for name, type_ in field_types(cls).items()
             if name not in overrides and (variable := ENV_PREFIX + name.upper()) in found
         }
         return cls(**{**values, **overrides})
-
-
-_cached_types: dict[str, Any] = {}
-
-
-def _field_types() -> dict[str, Any]:
-    if not _cached_types:
-        hints = get_type_hints(QueueConfig, include_extras=True)
-        _cached_types.update({name: hints[name] for name in QueueConfig.__struct_fields__})
-    return _cached_types
-
-
-def _check(name: str, value: Any, type_: Any) -> Any:
-    try:
-        return msgspec.convert(value, type_)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_expected(name, error)}; got {value!r}") from None
 
 
 def _from_text(name: str, text: str, type_: Any) -> Any:
@@ -146,9 +129,4 @@ def _from_text(name: str, text: str, type_: Any) -> Any:
     try:
         return msgspec.convert(raw, type_, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{ENV_PREFIX}{name.upper()}: {_expected(name, error)}; got {text!r}") from None
-
-
-def _expected(name: str, error: Exception) -> str:
-    text = f"expected {_EXPECTED[name]}" if name in _EXPECTED else str(error)
-    return text[:1].lower() + text[1:]
+        raise wrong_value(f"{ENV_PREFIX}{name.upper()}", text, _EXPECTED.get(name), error) from None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 from uuid import UUID
 
-import msgspec
 from msgspec import Meta, Struct
 
 from qtasks_core.errors import ConfigError
+from qtasks_core.fields import set_checked
 
 __all__ = ["CallOptions", "Draft"]
 
@@ -50,28 +50,9 @@ class CallOptions(Struct, frozen=True, kw_only=True):
     """Seconds that the result is kept."""
 
     def __post_init__(self) -> None:
-        for name, type_ in _option_types().items():
-            msgspec.structs.force_setattr(self, name, _check(name, getattr(self, name), type_))
+        set_checked(self, _EXPECTED, prefix="option ")
         if self.delay is not None and self.eta is not None:
             raise ConfigError("options delay and eta: expected one of them, got both")
-
-
-def _check(name: str, value: object, type_: Any) -> Any:
-    try:
-        return msgspec.convert(value, type_)
-    except msgspec.ValidationError as error:
-        text = f"expected {_EXPECTED[name]}" if name in _EXPECTED else str(error)
-        raise ConfigError(f"option {name}: {text[:1].lower()}{text[1:]}; got {value!r}") from None
-
-
-_cached_types: dict[str, Any] = {}
-
-
-def _option_types() -> dict[str, Any]:
-    if not _cached_types:
-        hints = get_type_hints(CallOptions, include_extras=True)
-        _cached_types.update({name: hints[name] for name in CallOptions.__struct_fields__})
-    return _cached_types
 
 
 NO_OPTIONS = CallOptions()
