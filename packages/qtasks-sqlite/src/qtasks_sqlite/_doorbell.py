@@ -9,6 +9,7 @@ import select
 import struct
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["Doorbell", "open_doorbell"]
 IN_MODIFY = 0x2
 EVENT = struct.Struct("iIII")
 READ_BYTES = 16_384
+POLL_TICK_S = 0.001  # what poll() counts in, rounding up
 
 
 class Doorbell(Protocol):
@@ -89,8 +91,7 @@ class InotifyBell:
 
     def wait(self, timeout_s: float | None, *, listen: bool) -> bool:
         """Sleep until woken, until somebody wrote (under *listen*), or until the time is over."""
-        poll = self._both if listen else self._only
-        ready = {fd for fd, _ in poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000))}
+        ready = self._ready(self._both if listen else self._only, timeout_s)
         if self._waker in ready:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._waker)
@@ -105,6 +106,12 @@ class InotifyBell:
         """Close what is open."""
         os.close(self._inotify)
         os.close(self._waker)
+
+    def _ready(self, poll: select.poll, timeout_s: float | None) -> set[int]:
+        if timeout_s is not None and timeout_s < POLL_TICK_S:
+            time.sleep(max(0.0, timeout_s))
+            timeout_s = 0.0
+        return {fd for fd, _ in poll.poll(None if timeout_s is None else timeout_s * 1000)}
 
     def _heard(self) -> bool:
         with contextlib.suppress(BlockingIOError):

@@ -27,8 +27,8 @@ IDLE, PATIENT, URGENT = range(3)
 HEARING_TICK_S = 0.04  # the net under the bell
 DEAF_TICK_S = 0.02
 BURST_LOOKS, BURST_PAUSE_S = 20, 0.0003  # the bell rings before the commit can be seen
-CALM = 4  # looking takes at most one part in so many of the thread's time while others write all the time
-LEAST_GAP_S = 0.0005
+CALM = 4  # looking takes at most one part in so many of the thread's time while others write all the time,
+SLACK_S = 0.005  # counted over a little while: the first looks after a quiet time need not wait
 
 logger = logging.getLogger("qtasks.sqlite")
 
@@ -170,5 +170,4 @@ class Reader:
             looker.look(self._connection, changed=changed) for looker in list(self._lookers) if looker.interest != IDLE
         ]
         self._due = min((due for due in dues if due is not None), default=math.inf)
-        end = time.monotonic()
-        self._rest_until = end + max((end - start) * CALM, LEAST_GAP_S)
+        self._rest_until = max(self._rest_until, start - SLACK_S) + (time.monotonic() - start) * (1 + CALM)
