@@ -312,7 +312,10 @@ class Inspectable(Protocol):
     """Optional: what operators do to a queue."""
 
     def peek(self, queue: str, dead: bool = False, after: str = "") -> AsyncIterator[tuple[str, Envelope, str]]:
-        """Yield (cursor, envelope, reason); remove nothing."""
+        """Yield (cursor, envelope, reason); remove nothing.
+
+        An unreadable message is shown as an envelope whose body is its raw bytes.
+        """
         ...
 
     async def replay(

@@ -20,14 +20,14 @@ __all__ = ["Claim", "ClaimCall", "Claimed", "Taken", "waiting"]
 
 # The answer is one row, whatever the number of messages: each further one would cost a turn of the interpreter's lock
 # (_values.py). As JSON with hexadecimal data, since SQLite before 3.39 cuts what is joined at its first zero byte.
-SMALL_BYTES = 4096  # a larger message is fetched as it is
+SMALL_BYTES = 4096  # a larger message is fetched as it is, and so is a damaged one, which does not hold its row's uuid
 TEXT = f"""
     '[' || group_concat('[' || id || ',' || turn || ',' || crashes || ',"' ||
-        CASE WHEN length(data) <= {SMALL_BYTES} THEN hex(data) ELSE '-' END || '"]') || ']'"""
+        CASE WHEN length(data) <= {SMALL_BYTES} AND instr(data, uuid) THEN hex(data) ELSE '-' END || '"]') || ']'"""
 ONE_QUEUE = f"""
     SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
         json_group_array(id), {TEXT}
-    FROM (SELECT id, turn, crashes, data FROM tasks WHERE queue = ? AND state = {READY}
+    FROM (SELECT id, uuid, turn, crashes, data FROM tasks WHERE queue = ? AND state = {READY}
         ORDER BY priority, pos, id LIMIT ?)"""
 # Each queue is read through the index up to its own limit; `queue IN (...)` would sort all that waits.
 SOME = f"""
@@ -36,7 +36,7 @@ SOME = f"""
 MANY_QUEUES = f"""
     SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
         json_group_array(id), {TEXT}
-    FROM (SELECT tasks.id, turn, crashes, data FROM
+    FROM (SELECT tasks.id, uuid, turn, crashes, data FROM
         (SELECT * FROM (%s) ORDER BY priority, pos, id LIMIT ?) AS first CROSS JOIN tasks ON tasks.id = first.id
         ORDER BY first.priority, first.pos, first.id)"""
 MARK = f"UPDATE tasks SET state = {RUNNING}, lease = ?, turn = turn + 1 WHERE id IN (SELECT value FROM json_each(?))"
@@ -69,7 +69,7 @@ class Claimed(Struct, array_like=True, gc=False):
     id: int
     turn: int  # before this taking
     crashes: int
-    text: str  # hexadecimal, or "-": it is among the large ones
+    text: str  # hexadecimal, or "-": it is among the others
 
 
 class Taken(NamedTuple):
@@ -77,11 +77,11 @@ class Taken(NamedTuple):
 
     Parameters:
         text: An array of Claimed, as JSON; None: nothing.
-        large: The larger messages, by id.
+        others: By id, the uuids of rows whose messages are large or damaged, and these messages.
     """
 
     text: str | None
-    large: Mapping[int, bytes]
+    others: Mapping[int, tuple[bytes, bytes]]
 
     def messages(self) -> list[Claimed]:
         """Decode; on the caller's loop, since the file is locked while the writer works."""
@@ -121,7 +121,7 @@ class ClaimCall:
             return NOTHING
         connection.execute(MARK, (wanted.lease, ids))
         self._ids = ids
-        return Taken(text, _large(connection, text) if '"-"' in text else {})
+        return Taken(text, _others(connection, text) if '"-"' in text else {})
 
     def give_back(self, transaction: Transaction) -> None:
         """Put what was taken where it was, uncharged: nobody has seen it."""
@@ -152,6 +152,6 @@ def _many(queues: int) -> str:
     return MANY_QUEUES % " UNION ALL ".join([SOME] * queues)
 
 
-def _large(connection: sqlite3.Connection, text: str) -> dict[int, bytes]:
+def _others(connection: sqlite3.Connection, text: str) -> dict[int, tuple[bytes, bytes]]:
     ids = [row.id for row in _read_claimed(text) if row.text == "-"]
-    return {id_: connection.execute("SELECT data FROM tasks WHERE id = ?", (id_,)).fetchone()[0] for id_ in ids}
+    return {id_: connection.execute("SELECT uuid, data FROM tasks WHERE id = ?", (id_,)).fetchone() for id_ in ids}

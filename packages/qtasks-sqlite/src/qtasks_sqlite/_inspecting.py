@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
-from qtasks_core.contract import TaskRecord
+from qtasks_core.contract import Envelope, TaskRecord
 from qtasks_sqlite._adding import MESSAGE_BYTES, NewTask, new_message, reopen
 from qtasks_sqlite._rows import (
     DEAD,
@@ -14,6 +16,7 @@ from qtasks_sqlite._rows import (
     ROW,
     SETTLED,
     STATUS_CODES,
+    UNREADABLE,
     Row,
     read_envelope,
     to_micros,
@@ -23,9 +26,7 @@ from qtasks_sqlite._rows import (
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
-    from qtasks_core.contract import Envelope
     from qtasks_sqlite._transaction import Transaction
 
 __all__ = ["Cursor", "Letter", "cancel", "page", "places", "purge", "replay"]
@@ -72,18 +73,20 @@ class Letter(NamedTuple):
     reason: str
 
 
-def page(connection: sqlite3.Connection, queue: int, states: Sequence[int], after: Cursor | None) -> list[Letter]:
+def page(
+    connection: sqlite3.Connection, queue: int, name: str, states: Sequence[int], after: Cursor | None
+) -> list[Letter]:
     """Return the next messages of a queue in some states (in that order); none: it is the end."""
     for state in states:
         if after is not None and states.index(state) < states.index(after.state):
             continue
         start = after if after is not None and after.state == state else Cursor(state, -(1 << 62), -(1 << 62), 0)
         statement = f"""
-            SELECT state, priority, pos, id, data, reason FROM tasks
+            SELECT state, priority, pos, id, uuid, data, reason FROM tasks
             WHERE queue = :queue AND state = {int(state)} AND {IN_ORDER[state]} LIMIT {PAGE}"""
         rows = connection.execute(statement, {"queue": queue, **start._asdict()}).fetchall()
         if rows:
-            return [Letter(Cursor(*row[:4]), read_envelope(row[4]), row[5] or "") for row in rows]
+            return [Letter(Cursor(*row[:4]), _envelope(row[4], row[5], name), row[6] or "") for row in rows]
     return []
 
 
@@ -138,6 +141,15 @@ def cancel(transaction: Transaction, ns: int, uuid: UUID, reason: str, *, now: f
     _write_cancelled(connection, ns, record, now, ttl)
     transaction.effects.final.append(record)
     return True
+
+
+def _envelope(uuid: bytes, data: bytes, queue: str) -> Envelope:
+    """Decode a message; one that is unreadable is shown with its raw bytes as the body."""
+    with contextlib.suppress(*UNREADABLE):
+        envelope = read_envelope(data)
+        if envelope.uuid.bytes == uuid:
+            return envelope
+    return Envelope(UUID(bytes=uuid), queue, data)
 
 
 def _renewed(record: TaskRecord) -> TaskRecord:

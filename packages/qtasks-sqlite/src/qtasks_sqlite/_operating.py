@@ -130,7 +130,7 @@ class SqliteOperator(SqliteSender):
         place = after if after is not None and after.state in states else None
         while number is not None:
             letters = await self._database.read(
-                lambda connection, place=place: _inspecting.page(connection, number, states, place)  # type: ignore[misc]
+                lambda connection, place=place: _inspecting.page(connection, number, queue, states, place)  # type: ignore[misc]
             )
             for letter in letters:
                 yield letter

@@ -24,6 +24,7 @@ __all__ = [
     "STATUSES",
     "STATUS_CODES",
     "UNEXPIRED",
+    "UNREADABLE",
     "Row",
     "due_of",
     "read_envelope",
@@ -48,6 +49,7 @@ _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _read_envelope = msgspec.msgpack.Decoder(Envelope)
 write_envelope = _encoder.encode
 read_envelope = _read_envelope.decode
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)  # what damaged bytes make of read_envelope()
 
 # What Row is made of, for SELECTs; a worker's name outlives no registration, so it may be NULL.
 # A record that has expired is as if it had never been, whether it was swept yet or not.
@@ -98,7 +100,7 @@ class Row(NamedTuple):
         """Decode the message; None where there is none, or none that can be read."""
         try:
             return read_envelope(self.data) if self.data is not None else None
-        except (msgspec.MsgspecError, ValueError):
+        except UNREADABLE:
             return None
 
     def to_record(self) -> TaskRecord:

@@ -7,8 +7,6 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
-
 from qtasks_core.contract import Capability, Delivery, Retry
 from qtasks_core.errors import QTasksError, UnavailableError
 from qtasks_sqlite import _workers
@@ -19,7 +17,7 @@ from qtasks_sqlite._items import encode_each
 from qtasks_sqlite._liveness import hold_new, let_go
 from qtasks_sqlite._operating import SqliteOperator
 from qtasks_sqlite._reader import IDLE, URGENT
-from qtasks_sqlite._rows import read_envelope, to_micros
+from qtasks_sqlite._rows import UNREADABLE, read_envelope, to_micros
 from qtasks_sqlite._upkeep import Upkeep
 from qtasks_sqlite._values import MOST_ROWS
 
@@ -146,8 +144,8 @@ class SqliteBroker(SqliteOperator):
     def _deliver(self, lease: int, taken: Taken) -> list[Delivery]:
         deliveries = []
         for row in taken.messages():
-            data = taken.large[row.id] if row.text == "-" else bytes.fromhex(row.text)
-            delivery = _to_delivery(row, lease, data)
+            uuid, data = taken.others[row.id] if row.text == "-" else (None, bytes.fromhex(row.text))
+            delivery = _to_delivery(row, lease, data, uuid)
             self._held[row.id] = delivery
             deliveries.append(delivery)
         return deliveries
@@ -294,11 +292,14 @@ class SqliteBroker(SqliteOperator):
             let_go(self._database.path, self._lock)
 
 
-def _to_delivery(row: Claimed, lease: int, data: bytes) -> Delivery:
+def _to_delivery(row: Claimed, lease: int, data: bytes, uuid: bytes | None) -> Delivery:
+    """Decode a message; under another id than its row's it could never be settled, so it is as good as unreadable."""
     crashes = row.crashes
     try:
         envelope = read_envelope(data)
-    except (msgspec.MsgspecError, ValueError):
+    except UNREADABLE:
+        envelope = None
+    if envelope is None or uuid not in {None, envelope.uuid.bytes}:
         return Delivery(None, Token(row.id, lease, row.turn + 1, None), crashes, crashes > 0, data)
     token = Token(row.id, lease, row.turn + 1, envelope.uuid.bytes)
     return Delivery(envelope, token, envelope.crashes + crashes, crashes > 0)
