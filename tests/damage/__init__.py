@@ -1,0 +1,1 @@
+"""What is broken, full or hostile, and what the worker makes of it."""
