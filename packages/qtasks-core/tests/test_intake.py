@@ -12,6 +12,7 @@ from qtasks_core.aio import QueueTasks
 from qtasks_core.config import QueueConfig
 from qtasks_core.contract import Ack, Dead, Delivery, Envelope, Message, Outcome, Retry
 from qtasks_core.definition import TaskDefinition
+from qtasks_core.errors import CodecError
 from qtasks_core.naming import new_uuid
 from qtasks_core.serializers import DEFAULT_SERIALIZER
 from qtasks_core.wire import pack_message
@@ -153,6 +154,42 @@ def test_names_without_end_do_not_fill_the_log(caplog: pytest.LogCaptureFixture)
             assert isinstance(outcome(opening.open(delivery(f"name {number}"), NOW)).verdict, Retry)
 
     assert 1000 == len(caplog.records) == len(opening._unknown)
+
+
+def test_a_name_without_end_is_cut() -> None:
+    """Neither the log nor what is remembered or recorded grows with a payload."""
+    opening = intake(unknown_ttl=10)
+    opening.open(delivery("x" * 1_000_000), NOW)
+    reason = outcome(opening.open(delivery("x" * 1_000_000, parked_at=NOW - 10), NOW)).verdict
+
+    cut = f"no worker knows the task name '{'x' * 1000}"[:500]
+    assert Dead(f"{cut}…, for 10 s (unknown_ttl 10)") == reason
+    assert {501} == set(map(len, opening._unknown))
+
+
+def test_a_message_that_no_broker_should_hand_over_is_dead_lettered(caplog: pytest.LogCaptureFixture) -> None:
+    """A fault of a broker takes no slot, and nothing that arrived with the message."""
+    envelope = Envelope(new_uuid(), "q", None)  # type: ignore[arg-type]
+    one = Delivery(envelope, token=None)
+
+    assert Outcome(one, Dead("it cannot be opened: TypeError(\"'NoneType' object is not subscriptable\")")) == (
+        intake().open(one, NOW)
+    )
+    assert "a message that cannot be opened is dead-lettered" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "expected"),
+    [("ab", {}, "`array`, got `str`"), ({"a": 1}, {}, "`array`, got `object`"), ([], [1], "`object`, got `array`")],
+)
+def test_arguments_are_a_list_and_a_mapping(args: Any, kwargs: Any, expected: str) -> None:
+    """Anything else is no call: a text is not taken for its letters, a mapping not for its keys."""
+    body = pack_message(Message("job", encode(args), encode(kwargs)))
+    found = intake().open(delivery(body=body), NOW)
+
+    assert isinstance(found, TaskExecution)
+    with pytest.raises(CodecError, match=f"Expected {expected}"):
+        found.plan.decode(found.message)
 
 
 # ---------------------------------------------------------------- ends before it starts

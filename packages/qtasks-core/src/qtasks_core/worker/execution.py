@@ -32,7 +32,7 @@ class Plan:
         self.result_ttl = app.config.result_ttl if definition.result_ttl is None else definition.result_ttl
         self.converter: Converter = definition.signature.converter()
         self._app = app
-        self._decoders: dict[str, Callable[[bytes], Any]] = {}
+        self._decoders: dict[str, tuple[Callable[[bytes], list[Any]], Callable[[bytes], dict[str, Any]]]] = {}
 
     def decode(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of a message, converted to the function's annotations.
@@ -41,10 +41,13 @@ class Plan:
             UnknownWireError: Its codec is not installed.
             CodecError: They cannot be decoded, or one does not fit.
         """
-        decode = self._decoders.get(message.codec)
-        if decode is None:
-            decode = self._decoders[message.codec] = self._app.serializer(message.codec).decoder(Any)
-        return self.converter.convert(decode(message.args), decode(message.kwargs))
+        decoders = self._decoders.get(message.codec)
+        if decoders is None:
+            serializer = self._app.serializer(message.codec)
+            decoders = serializer.decoder(list[Any]), serializer.decoder(dict[str, Any])
+            self._decoders[message.codec] = decoders
+        args, kwargs = decoders
+        return self.converter.convert(args(message.args), kwargs(message.kwargs))
 
 
 class TaskExecution:

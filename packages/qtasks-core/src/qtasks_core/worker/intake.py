@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from qtasks_core.contract import Dead, Outcome
 from qtasks_core.errors import UnknownWireError, WireError
 from qtasks_core.wire import unpack_message
 from qtasks_core.worker.execution import TaskExecution
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qtasks_core.config import QueueConfig
-    from qtasks_core.contract import Delivery, Envelope, Message, Outcome
+    from qtasks_core.contract import Delivery, Envelope, Message
     from qtasks_core.worker.execution import Plan
     from qtasks_core.worker.outcomes import OutcomeMaker
 
@@ -22,6 +23,7 @@ __all__ = ["Intake"]
 logger = logging.getLogger("qtasks.worker")
 
 _MOST_WARNINGS = 1000
+_LONGEST_REASON = 500
 """Names come from payloads: neither the log nor what is remembered of it may grow without end."""
 
 
@@ -41,12 +43,19 @@ class Intake:
         self._unknown: set[str] = set()
 
     def open(self, delivery: Delivery, now: float) -> TaskExecution | Outcome:
-        """Return the run of a delivery, or the outcome of one that does not run.
+        """Return the run of a delivery, or the outcome of one that does not run; whatever it is, it is one of the two.
 
         Parameters:
             delivery: What was received.
             now: UTC epoch seconds.
         """
+        try:
+            return self._open(delivery, now)
+        except Exception as error:  # its slot, and what arrived with it, must not be lost
+            logger.exception("a message that cannot be opened is dead-lettered")
+            return Outcome(delivery, Dead(f"it cannot be opened: {error!r}"[:_LONGEST_REASON]))
+
+    def _open(self, delivery: Delivery, now: float) -> TaskExecution | Outcome:
         envelope = delivery.envelope
         if envelope is None:
             logger.error("an undecodable message of %d bytes is dead-lettered", len(delivery.raw))
@@ -83,6 +92,7 @@ class Intake:
         return self._park(execution.delivery, envelope, reason, now)
 
     def _park(self, delivery: Delivery, envelope: Envelope, reason: str, now: float) -> Outcome:
+        reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
         parked_for = now - (envelope.parked_at or now)
         if parked_for >= self._config.unknown_ttl:
             reason = f"{reason}, for {parked_for:.0f} s (unknown_ttl {self._config.unknown_ttl:g})"
