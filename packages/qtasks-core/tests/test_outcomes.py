@@ -137,7 +137,7 @@ def _nested(depth: int) -> Any:
             b"x" * 2000,
             PayloadTooLargeError,
             (
-                "the result of task 'job' has 2,003 bytes, max_message_bytes is 1,000; "
+                "the result of task 'job' has 2,009 bytes, max_message_bytes is 1,000; "
                 "return a reference to the data (a path, a key)"
             ),
         ),

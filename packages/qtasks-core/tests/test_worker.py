@@ -176,7 +176,7 @@ async def test_a_result_too_large_ends_its_task_with_error(running: Running) -> 
         return b"x" * 20_000
 
     async with running(app):
-        with pytest.raises(TaskFailedError, match=r"20,003 bytes, max_message_bytes is 10,000; return a reference"):
+        with pytest.raises(TaskFailedError, match=r"20,009 bytes, max_message_bytes is 10,000; return a reference"):
             await big.add_task().result(timeout=5)
 
 

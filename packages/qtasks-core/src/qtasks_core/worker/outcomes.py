@@ -145,12 +145,13 @@ class OutcomeMaker:
             check_depth(raw, result, self._config.max_depth)
         except CodecError as error:
             raise CodecError(f"the result of task {execution.plan.name!r} {error}") from None
-        if len(raw) > self._config.max_message_bytes:
+        framed = frame(raw)
+        if len(framed) > self._config.max_message_bytes:
             raise PayloadTooLargeError(
-                f"the result of task {execution.plan.name!r} has {len(raw):,} bytes, max_message_bytes is "
+                f"the result of task {execution.plan.name!r} has {len(framed):,} bytes, max_message_bytes is "
                 f"{self._config.max_message_bytes:,}; return a reference to the data (a path, a key)"
             )
-        return frame(raw)
+        return framed
 
 
 def _describe(error: BaseException) -> RemoteError:
