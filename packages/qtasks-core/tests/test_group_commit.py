@@ -685,6 +685,20 @@ def test_a_server_that_goes_away_while_items_are_written_alone_is_waited_for() -
     assert [[0, 1, 2], [0], [1], [2], [1]] == server.batches
 
 
+def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Not at each repetition; a later outage is another one."""
+    away = UnavailableError("no space")
+    server = Server(away, away, away, None, {1: away}, None)
+
+    async def main() -> None:
+        group = commit(server)
+        await submit(group, 0)
+        await submit(group, 1, 2)
+
+    run(main)
+    assert ["numbers cannot be written: no space; trying again"] * 2 == caplog.messages
+
+
 @pytest.mark.parametrize("answer", [[], [None], [None] * 3, None, 5, iter([None, None])])
 def test_a_wrong_count_of_answers_is_no_answer(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody knows which answer is whose: the items are repeated, the fault is logged; nobody waits for ever."""

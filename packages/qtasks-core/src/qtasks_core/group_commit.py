@@ -208,6 +208,7 @@ class GroupCommit(Generic[T]):
 
     async def _flush(self) -> None:
         backoff = Backoff()
+        is_away = False
         batch: list[_Entry[T]] = []
         try:
             while self._pending:
@@ -217,12 +218,16 @@ class GroupCommit(Generic[T]):
                 again = self._answer(batch, await self._write_all(batch))
                 batch = []
                 if again:
+                    if not is_away:
+                        logger.warning("%s cannot be written: %s; trying again", self._name, again[0].last)
+                    is_away = True
                     self._put_back(again)
                     self._give_up_late(again[0].last)
                     if self._pending:
                         await backoff.wait()
                 else:
                     backoff.reset()
+                    is_away = False
         except asyncio.CancelledError:
             for entry in batch:
                 entry.unknown = True
