@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qtasks_core.definition import TaskDefinition, TaskRegistry
-from qtasks_core.errors import RegistrationError, UnknownTaskError
+from qtasks_core.errors import RegistrationError
 
 
 def plain(a: int, b: str = "") -> str:
@@ -154,7 +154,7 @@ def test_a_registry_finds_by_name() -> None:
     registry.add(one)
     registry.add(two)
 
-    assert (one, two, None) == (registry.get("plain"), registry.require("awaited"), registry.get("other"))
+    assert (one, two, None) == (registry.get("plain"), registry.get("awaited"), registry.get("other"))
     assert [one, two] == list(registry)
     assert 2 == len(registry)
 
@@ -192,17 +192,6 @@ def test_the_same_function_may_be_declared_again() -> None:
     registry.add(again)
 
     assert [again] == list(registry)
-
-
-def test_an_unknown_name_lists_what_is_there() -> None:
-    """Sorted; or says that there is nothing."""
-    registry = TaskRegistry()
-    with pytest.raises(UnknownTaskError, match="no task 'x' is registered; registered tasks: none"):
-        registry.require("x")
-    registry.add(TaskDefinition(plain))
-    registry.add(TaskDefinition(awaited))
-    with pytest.raises(UnknownTaskError, match="no task 'x' is registered; registered tasks: awaited, plain"):
-        registry.require("x")
 
 
 def test_tasks_may_be_declared_while_others_are_listed() -> None:

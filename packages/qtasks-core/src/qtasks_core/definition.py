@@ -6,7 +6,7 @@ import inspect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from qtasks_core.errors import RegistrationError, UnknownTaskError
+from qtasks_core.errors import RegistrationError
 from qtasks_core.signatures import Signature
 
 if TYPE_CHECKING:
@@ -83,18 +83,6 @@ class TaskRegistry:
     def get(self, name: str) -> TaskDefinition | None:
         """Return the definition of that name, or None."""
         return self._tasks.get(name)
-
-    def require(self, name: str) -> TaskDefinition:
-        """Return the definition of that name.
-
-        Raises:
-            UnknownTaskError: There is none; the message lists what is there.
-        """
-        found = self._tasks.get(name)
-        if found is None:
-            known = ", ".join(sorted(self._tasks)) or "none"
-            raise UnknownTaskError(f"no task {name!r} is registered; registered tasks: {known}")
-        return found
 
     def as_mapping(self) -> Mapping[str, TaskDefinition]:
         """Return a copy by name."""

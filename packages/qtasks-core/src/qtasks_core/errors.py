@@ -5,7 +5,6 @@ QTasksError
 │   ├── UnknownSchemeError                no installed package serves this URL scheme
 │   └── PluginError                       an installed plugin is broken or incompatible
 ├── RegistrationError (ValueError)        a task cannot be declared like this
-├── UnknownTaskError (LookupError)        no task of that name is registered here
 ├── BlockingCallError (RuntimeError)      a blocking call on a thread that runs an event loop
 ├── WireError (ValueError)                a body cannot be read
 │   └── UnknownWireError                  written by a newer major version, or with a codec that is not installed
@@ -73,7 +72,6 @@ __all__ = [
     "TaskSignal",
     "UnavailableError",
     "UnknownSchemeError",
-    "UnknownTaskError",
     "UnknownWireError",
     "WireError",
 ]
@@ -97,10 +95,6 @@ class PluginError(ConfigError):
 
 class RegistrationError(QTasksError, ValueError):
     """A task cannot be declared like this."""
-
-
-class UnknownTaskError(QTasksError, LookupError):
-    """No task of that name is registered here."""
 
 
 class BlockingCallError(QTasksError, RuntimeError):
