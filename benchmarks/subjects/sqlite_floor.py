@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _subject import Spent, main
 
 from qtasks_core.naming import new_uuid
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
+BATCH = 50  # what the worker beside it writes at once: half of its slots, while the other half runs
+ADD_BATCH = 50  # as many as are in flight
 ENVELOPE_BYTES, RECORD_BYTES = 160, 110  # as small as those of a task that returns its argument
 TABLES = """
     CREATE TABLE tasks (
@@ -30,36 +35,24 @@ CLAIM = """
 FINISH = "UPDATE tasks SET state = 4, lease = NULL, status = 3, expires = ?, record = ? WHERE id = ? AND lease = 1"
 
 
-def run(tasks: int, batch: int, path: str | Path) -> dict[str, float]:
-    """Add, claim and finish tasks in batches, each batch one transaction that is on disk before the next.
+def enqueue(folder: Path, tasks: int) -> dict[str, float]:
+    connection = _opened(folder / "floor.db")
+    start = time.perf_counter()
+    _add(connection, tasks, ADD_BATCH)
+    return {"enqueue_per_s": tasks / (time.perf_counter() - start)}
 
-    Parameters:
-        tasks: How many.
-        batch: How many one transaction carries.
-        path: The file; an old one is removed.
 
-    Returns:
-        Seconds for `add`, `claim`, `finish`, `drain` (claim and finish) and `life` (all).
-    """
-    connection = _opened(Path(path))
-    try:
-        times = {
-            "add": _add(connection, tasks, batch),
-            "claim": 0.0,
-            "finish": 0.0,
-        }
-        while claimed := _claim(connection, batch, times):
-            _finish(connection, claimed, times)
-    finally:
-        connection.close()
-    times["drain"] = times["claim"] + times["finish"]
-    times["life"] = times["add"] + times["drain"]
-    return times
+def drain(folder: Path, tasks: int) -> dict[str, float]:
+    connection = _opened(folder / "floor.db")
+    _add(connection, tasks, 500)
+    spent = Spent()
+    spent.begin()
+    while claimed := _claim(connection):
+        _finish(connection, claimed)
+    return spent.figures(tasks)
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -68,32 +61,30 @@ def _opened(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _add(connection: sqlite3.Connection, tasks: int, batch: int) -> float:
+def _add(connection: sqlite3.Connection, tasks: int, batch: int) -> None:
     envelope = os.urandom(ENVELOPE_BYTES)
-    uuids = [new_uuid().bytes for _ in range(tasks)]
-    start = time.perf_counter()
     for first in range(0, tasks, batch):
         now = int(time.time() * 1_000_000)
+        rows = [(new_uuid().bytes, now, envelope) for _ in range(first, min(first + batch, tasks))]
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(INSERT, [(uuid, now, envelope) for uuid in uuids[first : first + batch]])
+        connection.executemany(INSERT, rows)
         connection.execute("COMMIT")
-    return time.perf_counter() - start
 
 
-def _claim(connection: sqlite3.Connection, batch: int, times: dict[str, float]) -> list[tuple[int, bytes, bytes]]:
-    start = time.perf_counter()
+def _claim(connection: sqlite3.Connection) -> list[tuple[int, bytes, bytes]]:
     connection.execute("BEGIN IMMEDIATE")
-    claimed = connection.execute(CLAIM, (batch,)).fetchall()
+    claimed = connection.execute(CLAIM, (BATCH,)).fetchall()
     connection.execute("COMMIT")
-    times["claim"] += time.perf_counter() - start
     return claimed
 
 
-def _finish(connection: sqlite3.Connection, claimed: list[tuple[int, bytes, bytes]], times: dict[str, float]) -> None:
+def _finish(connection: sqlite3.Connection, claimed: list[tuple[int, bytes, bytes]]) -> None:
     record = bytes(RECORD_BYTES)
-    start = time.perf_counter()
     expires = int((time.time() + 86_400) * 1_000_000)
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany(FINISH, [(expires, record, id_) for id_, _, _ in claimed])
     connection.execute("COMMIT")
-    times["finish"] += time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main({"enqueue": enqueue, "drain": drain})
