@@ -15,9 +15,8 @@ from click.testing import CliRunner, Result
 
 from qtasks_core.app import App
 from qtasks_core.cli.group import qtasks
-from qtasks_core.config import QueueConfig
+from qtasks_core.config import QueueConfig, RunOptions
 from qtasks_core.errors import ConfigError
-from qtasks_core.starter import RunOptions
 from qtasks_testing import WorkerProcess, eventually_sync
 
 APP = "from qtasks_core.blocking import QueueTasks\napp = QueueTasks('Shop', 'memory://')\n"

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.components import Components, Sources, build_components
-from qtasks_core.config import QueueConfig
+from qtasks_core.config import QueueConfig, RunOptions
 from qtasks_core.context import AppContext, SharedObjects
 from qtasks_core.contract import Evicts
 from qtasks_core.definition import TaskDefinition, TaskRegistry
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from qtasks_core.aio import QueueTasks
     from qtasks_core.contract import Broker, GlobalConfig, Results, Serializer, Starter, TaskExecutor, TaskRecord
-    from qtasks_core.starter import RunOptions
 
 __all__ = ["App", "AppFace"]
 
@@ -227,12 +226,7 @@ class App:
         Parameters:
             options: What differs from the settings.
         """
-        from qtasks_core.starter import DefaultStarter, RunOptions  # noqa: PLC0415  # as above
-
-        starter = self.starter
-        if isinstance(starter, DefaultStarter):
-            return starter.run(self, options or RunOptions())
-        return starter.run(self.face)
+        return self.starter.run(self, RunOptions() if options is None else options)
 
     def on_stop_worker(self, stop: Callable[[], object] | None) -> None:
         """Remember how the worker that runs in this process is stopped; None: there is none."""
@@ -317,10 +311,13 @@ class AppFace:
         Parameters:
             concurrency: Tasks at the same time; the setting by default.
             queues: Queues to take from; the setting by default.
-        """
-        from qtasks_core.starter import RunOptions  # noqa: PLC0415  # clients never need it
 
-        return self.core.run(RunOptions(concurrency=concurrency, queues=tuple(queues) if queues else None))
+        Raises:
+            ConfigError: One of them is of the wrong type or out of range.
+        """
+        # A list becomes a tuple there, and a text is refused: tuple("mail") would be four queues.
+        options = RunOptions(concurrency=concurrency, queues=queues)  # type: ignore[arg-type]
+        return self.core.run(options)
 
     def _declare(self, wrap: Callable[[App, TaskDefinition], Any], function: Any, options: dict[str, Any]) -> Any:
         if function is None:

@@ -1,4 +1,4 @@
-"""Settings of an app: `QueueConfig`, frozen, checked when it is made, readable from the environment."""
+"""Settings of an app, and how one worker process differs from them: frozen, checked when they are made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qtasks_core.fields import field_types, set_checked, wrong_value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CURRENT_WIRE_VERSION", "QueueConfig"]
+__all__ = ["CURRENT_WIRE_VERSION", "QueueConfig", "RunOptions"]
 
 CURRENT_WIRE_VERSION = "1.0"
 
@@ -95,8 +95,7 @@ class QueueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def __post_init__(self) -> None:
         set_checked(self, _EXPECTED)
-        if not self.queues:
-            raise ConfigError("queues: expected at least one name, got ()")
+        _expect_a_name("queues", self.queues)
         if 0 not in self.priority_bands:
             raise ConfigError(f"priority_bands: expected bands that hold 0, got {self.priority_bands!r}")
 
@@ -118,6 +117,37 @@ class QueueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             if name not in overrides and (variable := ENV_PREFIX + name.upper()) in found
         }
         return cls(**{**values, **overrides})
+
+
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """How one worker process differs from the app's settings; None takes the setting.
+
+    Raises:
+        ConfigError: An option is of the wrong type or out of range.
+    """
+
+    concurrency: Count | None = None
+    """Tasks that it runs at the same time."""
+    queues: tuple[Name, ...] | None = None
+    """Queues that it takes from."""
+    worker_name: Name | None = None
+    """Unique among the workers of the app; None makes one."""
+    parent: int | None = None
+    """A process whose death stops this one."""
+    supervised: bool = False
+    """The parent is a supervisor: it decides what Ctrl-C means."""
+    shutdown_timeout: Annotated[float, Meta(ge=0)] | None = None
+    """Seconds that running tasks may go on after a stop was asked for."""
+
+    def __post_init__(self) -> None:
+        set_checked(self, _EXPECTED, prefix="option ")
+        if self.queues is not None:
+            _expect_a_name("option queues", self.queues)
+
+
+def _expect_a_name(label: str, queues: tuple[str, ...]) -> None:
+    if not queues:
+        raise ConfigError(f"{label}: expected at least one name, got ()")
 
 
 def _from_text(name: str, text: str, type_: Any) -> Any:

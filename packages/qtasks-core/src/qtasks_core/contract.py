@@ -17,12 +17,15 @@ A per-item answer is as long as its input; an entry is None (done) or one of
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from enum import IntFlag
 from inspect import Signature
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from msgspec import Struct
 
-from qtasks_core.config import QueueConfig
+from qtasks_core.config import QueueConfig, RunOptions
+
+if TYPE_CHECKING:
+    from qtasks_core.app import App
 
 __all__ = [
     "Ack",
@@ -178,9 +181,7 @@ class Event(Struct, array_like=True, frozen=True):
     """A yielded value or a progress mark. A stream ends with the final record, never with an event."""
 
     uuid: UUID
-    run: tuple[
-        int, int, float
-    ]  # (attempt, crashes, started_at): a newer run restarts the stream, older ones are dropped
+    run: tuple[int, int, float]  # (attempt, crashes, started_at): a newer one restarts the stream, older are dropped
     seq: int  # a reader's place is (run, seq)
     kind: Literal["yield", "progress"]
     value: bytes
@@ -244,8 +245,7 @@ class ComponentContext(Protocol):
     def shared(self, key: object, make: Callable[[], T]) -> T:
         """Return the one object of this app under *key*, made on the first call.
 
-        It lives as long as the app (a forked child starts with none); what it holds open is counted by the start() and
-        stop() of the components that use it.
+        It lives as long as the app (a forked child starts with none); the start() and stop() of its users count for it.
         """
         ...
 
@@ -351,8 +351,7 @@ class Results(Backend, Protocol):
     async def wait(self, uuid: UUID, timeout_s: float | None) -> TaskRecord:
         """Return the final record; pushed by servers, never polled.
 
-        Raises TimeoutError when *timeout_s* is over (None: no limit) and, where the storage can tell, ResultExpiredError at
-        once when nothing is known of the uuid.
+        Raises TimeoutError after *timeout_s* (None: never) and, where it can tell, ResultExpiredError at once for an unknown uuid.
         """
         ...
 
@@ -494,6 +493,6 @@ class Worker(Component, Protocol):
 class Starter(Protocol):
     """Owns processes, signals and the order of start and stop."""
 
-    def run(self, app: Any) -> int:
-        """Return the exit code."""
+    def run(self, app: "App", options: RunOptions) -> int:
+        """Run a worker, with what was asked for on the command line; return the exit code."""
         ...

@@ -9,8 +9,6 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
 from qtasks_core.naming import new_worker_name
 from qtasks_core.parent import ParentWatch
 from qtasks_core.worker.announcer import Announcer
@@ -20,27 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from qtasks_core.app import App
+    from qtasks_core.config import RunOptions
     from qtasks_core.engine import Engine
 
-__all__ = ["DefaultStarter", "RunOptions", "loop_factory"]
+__all__ = ["DefaultStarter", "loop_factory"]
 
 logger = logging.getLogger("qtasks.starter")
 
 _EXIT_UNWRITTEN = 1
 _SIGNAL_EXIT = 128
-
-
-class RunOptions(Struct, frozen=True, kw_only=True):
-    """How one worker process differs from the app's settings; None takes the setting."""
-
-    concurrency: int | None = None
-    queues: tuple[str, ...] | None = None
-    worker_name: str | None = None
-    parent: int | None = None
-    """A process whose death stops this one."""
-    supervised: bool = False
-    """The parent is a supervisor: it decides what Ctrl-C means."""
-    shutdown_timeout: float | None = None
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -56,7 +42,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 class DefaultStarter:
     """Runs one worker in this process until a signal or `App.stop_worker` ends it."""
 
-    def run(self, app: App, options: RunOptions | None = None) -> int:
+    def run(self, app: App, options: RunOptions) -> int:
         """Run a worker; return the exit code: 0 after a clean stop, 1 when something could not be written.
 
         Parameters:
@@ -64,7 +50,7 @@ class DefaultStarter:
             options: What differs from the app's settings.
         """
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_Process(app, options or RunOptions()).main())
+            return runner.run(_Process(app, options).main())
 
 
 class _Process:

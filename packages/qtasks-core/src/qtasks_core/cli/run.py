@@ -13,6 +13,7 @@ from qtasks_core.cli.banner import banner_rows, show_banner
 from qtasks_core.cli.failures import Misconfigured
 from qtasks_core.cli.loading import load_app
 from qtasks_core.cli.logs import set_up_logs
+from qtasks_core.config import RunOptions
 from qtasks_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -112,8 +113,6 @@ def _start(core: App, ref: str, settings: _Settings, parent: int | None) -> int:
 
 
 def _run_here(core: App, settings: _Settings, parent: int | None) -> int:
-    from qtasks_core.starter import RunOptions  # noqa: PLC0415  # the engine is not needed for `run --help`
-
     return core.run(
         RunOptions(
             concurrency=settings.concurrency,
@@ -127,7 +126,7 @@ def _run_here(core: App, settings: _Settings, parent: int | None) -> int:
 
 
 def _supervise(core: App, ref: str, settings: _Settings, parent: int | None) -> int:
-    from qtasks_core.naming import new_worker_name  # noqa: PLC0415  # as above
+    from qtasks_core.naming import new_worker_name  # noqa: PLC0415  # the engine is not needed for `run --help`
     from qtasks_core.parent import ParentWatch  # noqa: PLC0415
     from qtasks_core.supervisor import Supervisor  # noqa: PLC0415
 
