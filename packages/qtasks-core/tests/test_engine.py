@@ -181,6 +181,14 @@ class _Flaky(MemoryBroker):
 
     left: tuple[Exception, ...] | list[Exception] = ()
     apply = False
+    away: Exception | None = None
+    starts = 0
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.away is not None:
+            raise self.away
+        await super().start()
 
     def fail(self, *errors: Exception, apply: bool = False) -> None:
         self.left = list(errors)
@@ -209,6 +217,32 @@ async def test_an_add_waits_for_a_server_that_is_away() -> None:
     await _declare(app).add_task(1)
 
     assert 1 == await _waiting(app)
+
+
+async def test_an_add_waits_for_a_server_that_is_away_from_the_start() -> None:
+    """Its first connection too is tried again; when the time is over the task is certainly not queued."""
+    app, broker = _flaky(send_timeout=0.2)
+    add = _declare(app)
+    broker.away = UnavailableError("down")
+    with pytest.raises(SendRefusedError, match="not queued: the broker could not be reached: down"):
+        await add.add_task(1)
+    waiting = asyncio.ensure_future(_awaited(add.add_task(1)))
+    await asyncio.sleep(0.05)
+    broker.away = None
+    await waiting
+
+    assert 1 == await _waiting(app)
+
+
+async def test_a_part_that_can_never_start_is_told_to_each_caller(caplog: pytest.LogCaptureFixture) -> None:
+    """It is tried once for all that wait, and no fault of a component in the log."""
+    app, broker = _flaky()
+    broker.away = ConfigError("no such place")
+    with pytest.raises(AddManyError) as caught:
+        await _declare(app).add_many([(1,), (2,), (3,)])
+
+    assert [broker.away] * 3 == list(caught.value.exceptions)
+    assert (1, "") == (broker.starts, caplog.text)
 
 
 async def test_a_reply_that_was_lost_queues_once() -> None:

@@ -196,7 +196,12 @@ class Engine:
 
     async def _write_additions(self, batch: Sequence[Addition]) -> Sequence[Exception | None]:
         if self._write is None:
-            await self.ensure_started()
+            try:
+                await self.start(0.0)  # who waits, and how long, is the buffer's business
+            except SendRefusedError as error:
+                raise UnavailableError(str(error)) from error
+            except Exception as error:  # noqa: BLE001  # it is the answer for each: to try item by item helps nobody
+                return [error] * len(batch)
             self._write = add_writer(self.broker, self.storage)
         return await self._write(batch)
 
