@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qtasks_core.errors import ConfigError, ItemError, QTasksError, RefusedError, UnavailableError
 
@@ -14,8 +15,10 @@ __all__ = ["is_busy", "opening_fault", "translate"]
 
 # Primary result codes: the low byte of the extended ones.
 BUSY, LOCKED = 5, 6
+IOERR, FULL = 10, 13
 PERMANENT = frozenset({18, 19, 20, 25})  # TOOBIG, CONSTRAINT, MISMATCH, RANGE
-HINTS = {13: "database or disk is full"}
+HINTS = {FULL: "database or disk is full"}
+EFFECTIVE = os.access in os.supports_effective_ids
 
 
 def is_busy(error: Exception) -> bool:
@@ -40,9 +43,19 @@ def opening_fault(error: Exception, path: Path) -> QTasksError:
         return error
     if is_busy(error):
         return _caused(UnavailableError(f"{str(path)!r} is held by another process"), error)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir() raises where the folder must not be entered
         return _caused(ConfigError(f"{str(path)!r} is a folder; expected a file"), error)
-    return _caused(ConfigError(f"{str(path)!r} cannot be opened: {error}"), error)
+    if _code(error) in {IOERR, FULL}:  # of the disk, not of what was asked for
+        return _of_sqlite(cast("sqlite3.Error", error), path)
+    return _caused(ConfigError(f"{str(path)!r} cannot be opened: {error}{_why(path)}"), error)
+
+
+def _why(path: Path) -> str:
+    """Return what SQLite does not say. By asking, since to open and close the file would free the locks of others."""
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=EFFECTIVE):
+        return "; its folder is not writable, and files are made beside it"
+    is_writable = not path.exists() or os.access(path, os.W_OK, effective_ids=EFFECTIVE)
+    return "" if is_writable else "; it is not writable"
 
 
 def _of_sqlite(error: sqlite3.Error, path: Path) -> QTasksError:
