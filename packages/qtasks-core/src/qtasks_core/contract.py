@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qtasks_core.app import App
 
 __all__ = [
+    "FINAL",
     "Ack",
     "Backend",
     "Broker",
@@ -67,6 +68,7 @@ __all__ = [
 T = TypeVar("T")
 
 Status = Literal["new", "process", "retry", "success", "error", "cancel", "dead"]
+FINAL: frozenset[Status] = frozenset({"success", "error", "cancel", "dead"})
 PerItem = Sequence[Exception | None]  # None: done. One bad item never fails its batch mates.
 
 

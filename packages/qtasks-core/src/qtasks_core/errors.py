@@ -3,7 +3,7 @@
 QTasksError
 ├── ConfigError (ValueError)              a setting, an option or a URL is wrong
 │   ├── UnknownSchemeError                no installed package serves this URL scheme
-│   └── PluginError                       an installed plugin is broken or incompatible
+│   └── PluginError                       a plugin is broken, incompatible, or changes what it may not
 ├── RegistrationError (ValueError)        a task cannot be declared like this
 ├── BlockingCallError (RuntimeError)      a blocking call on a thread that runs an event loop
 ├── WireError (ValueError)                a body cannot be read
@@ -90,7 +90,7 @@ class UnknownSchemeError(ConfigError):
 
 
 class PluginError(ConfigError):
-    """An installed plugin is broken or incompatible; names distribution, version and entry point."""
+    """A plugin is broken, incompatible, or changes what it may not; names it (an installed one with its version)."""
 
 
 class RegistrationError(QTasksError, ValueError):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from pluggy import PluginManager
 
+    from qtasks_core.hookspecs._kept import Kept
+
 __all__ = ["Implementation", "Replace", "Triggers"]
 
 logger = logging.getLogger("qtasks.triggers")
@@ -42,6 +44,7 @@ class Implementation(NamedTuple):
     function: Callable[..., Any]
     argnames: tuple[str, ...]
     is_async: bool
+    kept: Kept | None
 
 
 class Triggers:
@@ -77,17 +80,7 @@ class Triggers:
             return ()
         chain = self._chains.get(trigger)
         if chain is None:
-            given = _arguments_of(trigger, self._manager)
-            chain = self._chains[trigger] = tuple(
-                Implementation(
-                    impl.plugin_name,
-                    trigger,
-                    impl.function,
-                    _taken(impl.function, given),
-                    inspect.iscoroutinefunction(impl.function),
-                )
-                for impl in reversed(getattr(self._manager.hook, trigger).get_hookimpls())
-            )
+            chain = self._chains[trigger] = self._chain(trigger, self._manager)
         return chain
 
     async def notify(self, chain: tuple[Implementation, ...], /, **values: Any) -> None:
@@ -110,12 +103,36 @@ class Triggers:
             chain: The implementations.
             key: Which of *values* is replaced: an implementation returns None to leave it, `Replace(x)` to set any x.
             values: The trigger's arguments by name.
+
+        Raises:
+            PluginError: One changed what has to stay as it is, such as the uuid; names plugin, trigger and field.
         """
+        kept = chain[0].kept if chain else None
+        before = () if kept is None else kept.read(values[key])
         for impl in chain:
             answer = await self._call(impl, values)
             if answer is not None:
                 values[key] = answer.value if isinstance(answer, Replace) else answer
+            if kept is not None:  # also when it returned None: records and drafts can be changed in place
+                kept.check(before, values[key], f"plugin {impl.plugin}: trigger {impl.trigger}")
         return values[key]
+
+    def _chain(self, trigger: str, manager: PluginManager) -> tuple[Implementation, ...]:
+        from qtasks_core.hookspecs._marker import kept_by  # noqa: PLC0415  # pluggy is loaded for plugins only
+
+        caller = getattr(manager.hook, trigger)
+        given, kept = _arguments_of(trigger, manager), kept_by(caller.spec.function)
+        return tuple(
+            Implementation(
+                impl.plugin_name,
+                trigger,
+                impl.function,
+                _taken(impl.function, given),
+                inspect.iscoroutinefunction(impl.function),
+                kept,
+            )
+            for impl in reversed(caller.get_hookimpls())
+        )
 
     async def _call(self, impl: Implementation, values: dict[str, Any]) -> Any:
         answer = impl.function(**{name: values[name] for name in impl.argnames})

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtasks_core.hookspecs._marker import hookspec
+from qtasks_core.hookspecs._kept import DRAFT, READ_TASK
+from qtasks_core.hookspecs._marker import hookspec, keeps, synchronous
 
 if TYPE_CHECKING:
     from inspect import Parameter
@@ -35,6 +36,7 @@ __all__ = [
 
 
 @hookspec
+@keeps(DRAFT)
 def qtasks_add_task_before_broker(qtasks: AppFace, broker: Broker, message: Draft) -> Draft | None:
     """Called when a task is about to be sent, before its arguments are encoded and it enters a batch.
 
@@ -52,10 +54,12 @@ def qtasks_add_task_after_broker(qtasks: AppFace, broker: Broker, message: Draft
 
 
 @hookspec
+@keeps(READ_TASK)
 def qtasks_get(qtasks: AppFace, broker: Broker, task: TaskSnapshot[Any]) -> TaskSnapshot[Any] | None:
     """Called when `app.get` found a task, before the caller has it.
 
-    Replaces task. Not hot. Goes after `broker_get` and `storage_get`. Return a task, or None to leave it. Since 0.1.
+    Replaces task. Not hot. Goes after `broker_get` and `storage_get`. Return a task, or None to leave it: its uuid,
+    attempt and final status may not change. Since 0.1.
     """
 
 
@@ -84,6 +88,7 @@ def qtasks_flush_all(qtasks: AppFace, broker: Broker) -> None:
 
 
 @hookspec
+@synchronous
 def qtasks_configure(qtasks: AppFace) -> None:
     """Called when the app was built: add plugins, components and middlewares here.
 
@@ -92,6 +97,7 @@ def qtasks_configure(qtasks: AppFace) -> None:
 
 
 @hookspec
+@synchronous
 def qtasks_register_task(qtasks: AppFace, task: TaskDefinition) -> TaskDefinition | None:
     """Called when a task was declared: add injectors and middlewares here rather than on a hot trigger.
 
@@ -100,6 +106,7 @@ def qtasks_register_task(qtasks: AppFace, task: TaskDefinition) -> TaskDefinitio
 
 
 @hookspec(firstresult=True)
+@synchronous
 def qtasks_register_injector(qtasks: AppFace, task: TaskDefinition, parameter: Parameter) -> Any:
     """Called when a declared task has a parameter that a plugin may provide (`Depends`, a state, the context).
 

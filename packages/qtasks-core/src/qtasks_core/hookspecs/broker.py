@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtasks_core.hookspecs._marker import hookspec
+from qtasks_core.hookspecs._kept import DELIVERY, DRAFT, READ_RECORD, RECORD
+from qtasks_core.hookspecs._marker import hookspec, keeps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,7 @@ def broker_listen_start(broker: Broker, worker: Worker) -> None:
 
 
 @hookspec
+@keeps(DRAFT)
 def broker_add_before(broker: Broker, storage: Results, message: Draft) -> Draft | None:
     """Called when a task is about to be sent, before the storage and the server see it.
 
@@ -74,15 +76,17 @@ def broker_add_after(broker: Broker, storage: Results, message: Draft) -> None:
 
 
 @hookspec
+@keeps(DELIVERY)
 def broker_add_worker(broker: Broker, worker: Worker, delivery: Delivery) -> Delivery | None:
     """Called when a delivery goes to the worker.
 
-    Replaces delivery. Hot. Goes before `worker_add`. Return a delivery, or None to leave it: its uuid, attempt and
-    queue may not change. One that raises fails this task only. Since 0.1.
+    Replaces delivery. Hot. Goes before `worker_add`. Return a delivery, or None to leave it: its uuid, attempt,
+    queue and token may not change. One that raises fails this task only. Since 0.1.
     """
 
 
 @hookspec
+@keeps(READ_RECORD)
 def broker_get(broker: Broker, task: TaskRecord) -> TaskRecord | None:
     """Called when a record was read through the broker.
 
@@ -92,6 +96,7 @@ def broker_get(broker: Broker, task: TaskRecord) -> TaskRecord | None:
 
 
 @hookspec
+@keeps(RECORD)
 def broker_update(broker: Broker, record: TaskRecord) -> TaskRecord | None:
     """Called when a record with a status other than final is about to be written.
 
@@ -101,6 +106,7 @@ def broker_update(broker: Broker, record: TaskRecord) -> TaskRecord | None:
 
 
 @hookspec
+@keeps(RECORD)
 def broker_remove_finished_task(broker: Broker, storage: Results, record: TaskRecord) -> TaskRecord | None:
     """Called when a final record is about to be written and its delivery settled.
 

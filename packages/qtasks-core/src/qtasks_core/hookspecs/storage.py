@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtasks_core.hookspecs._marker import hookspec
+from qtasks_core.hookspecs._kept import READ_RECORD, READ_RECORDS, RECORD
+from qtasks_core.hookspecs._marker import hookspec, keeps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,15 +49,17 @@ def storage_stop(storage: Results) -> None:
 
 
 @hookspec
+@keeps(RECORD)
 def storage_add(storage: Results, record: TaskRecord) -> TaskRecord | None:
     """Called when the record of a new task is about to enter a batch.
 
-    Replaces record. Hot. Goes after `broker_add_before`. Return a record, or None to leave it: its uuid and attempt
-    may not change. One that raises fails this call only. Since 0.1.
+    Replaces record. Hot. Goes after `broker_add_before`. Return a record, or None to leave it: its uuid, attempt
+    and status may not change. One that raises fails this call only. Since 0.1.
     """
 
 
 @hookspec
+@keeps(RECORD)
 def storage_add_process(storage: Results, record: TaskRecord) -> TaskRecord | None:
     """Called when status process is about to be written.
 
@@ -65,6 +68,7 @@ def storage_add_process(storage: Results, record: TaskRecord) -> TaskRecord | No
 
 
 @hookspec
+@keeps(READ_RECORD)
 def storage_get(storage: Results, task: TaskRecord) -> TaskRecord | None:
     """Called when a record was read.
 
@@ -74,6 +78,7 @@ def storage_get(storage: Results, task: TaskRecord) -> TaskRecord | None:
 
 
 @hookspec
+@keeps(READ_RECORDS)
 def storage_get_all(storage: Storage, tasks: Sequence[TaskRecord]) -> Sequence[TaskRecord] | None:
     """Called when several records were read.
 
@@ -83,6 +88,7 @@ def storage_get_all(storage: Storage, tasks: Sequence[TaskRecord]) -> Sequence[T
 
 
 @hookspec
+@keeps(READ_RECORD)
 def storage_update(storage: Results, record: TaskRecord) -> TaskRecord | None:
     """Called when a record that is there is about to be written anew.
 

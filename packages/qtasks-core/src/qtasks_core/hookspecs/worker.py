@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtasks_core.hookspecs._marker import hookspec
+from qtasks_core.hookspecs._kept import DELIVERY, EXECUTION, OUTCOME, RECORD
+from qtasks_core.hookspecs._marker import hookspec, keeps
 
 if TYPE_CHECKING:
     from qtasks_core.contract import Delivery, Execution, Outcome, TaskRecord, Worker
@@ -45,11 +46,12 @@ def worker_stop(worker: Worker) -> None:
 
 
 @hookspec
+@keeps(DELIVERY)
 def worker_add(worker: Worker, delivery: Delivery) -> Delivery | None:
     """Called when a delivery arrived, before its arguments are decoded.
 
-    Replaces delivery. Hot. Goes after `broker_add_worker`. Return a delivery, or None to leave it: its uuid, attempt
-    and queue may not change. One that raises fails this task only. Since 0.1.
+    Replaces delivery. Hot. Goes after `broker_add_worker`. Return a delivery, or None to leave it: its uuid, attempt,
+    queue and token may not change. One that raises fails this task only. Since 0.1.
     """
 
 
@@ -62,15 +64,17 @@ def worker_execute_before(worker: Worker, execution: Execution) -> None:
 
 
 @hookspec
+@keeps(EXECUTION)
 def worker_run_task_before(worker: Worker, execution: Execution) -> Execution | None:
     """Called when a task is about to run, as the last chance to change it.
 
-    Replaces execution. Hot. Goes after `worker_execute_before`. Return an execution, or None to leave it. One that
-    raises `Postpone(delay=…)` gives the task back uncharged; any other error fails it. Since 0.1.
+    Replaces execution. Hot. Goes after `worker_execute_before`. Return an execution of the same delivery, or None to
+    leave it. One that raises `Postpone(delay=…)` gives the task back uncharged; any other error fails it. Since 0.1.
     """
 
 
 @hookspec
+@keeps(OUTCOME)
 def worker_task_error_retry(
     worker: Worker, execution: Execution, error: BaseException, outcome: Outcome
 ) -> Outcome | None:
@@ -81,6 +85,7 @@ def worker_task_error_retry(
 
 
 @hookspec
+@keeps(RECORD)
 def worker_remove_finished_task(worker: Worker, execution: Execution, record: TaskRecord) -> TaskRecord | None:
     """Called when a run has its final record, before its outcome is handed on.
 

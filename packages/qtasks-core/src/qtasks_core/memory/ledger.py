@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from qtasks_core.contract import FINAL
 from qtasks_core.errors import AlreadyExists, AlreadyFinal, RefusedError, ResultExpiredError
 from qtasks_core.memory.signal import Signal
 from qtasks_core.memory.stream import Stream
-from qtasks_core.memory.task import FINAL, Task
+from qtasks_core.memory.task import Task
 
 if TYPE_CHECKING:
     from uuid import UUID

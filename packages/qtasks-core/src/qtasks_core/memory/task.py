@@ -8,13 +8,12 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from qtasks_core.contract import Delivery, Envelope, TaskRecord
+from qtasks_core.contract import FINAL, Delivery, Envelope, TaskRecord
 from qtasks_core.memory.signal import Signal
 from qtasks_core.memory.stream import Stream
 
-__all__ = ["FINAL", "NO_ENVELOPE", "Place", "Task"]
+__all__ = ["NO_ENVELOPE", "Place", "Task"]
 
-FINAL = frozenset({"success", "error", "cancel", "dead"})
 NO_ENVELOPE = Envelope(uuid=UUID(int=0), queue="", body=b"")
 NO_DELIVERY = Delivery(envelope=None, token=None)
 

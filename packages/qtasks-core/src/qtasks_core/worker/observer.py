@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from qtasks_core.contract import Retry, TaskRecord
-from qtasks_core.errors import ConfigError
+from qtasks_core.contract import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,8 +77,13 @@ class Observer:
         """Run a task with the triggers around it; return its result as it is to be serialised."""
         delivery = await self._replace("broker_add_worker", "delivery", execution.delivery, broker=self._broker)
         delivery = await self._replace("worker_add", "delivery", delivery)
-        _check_delivery(execution.delivery, delivery)
         execution.delivery = delivery
+        try:
+            return await self._run(executor, execution)
+        finally:
+            execution.delivery = delivery  # whatever a plugin put there: this one is settled
+
+    async def _run(self, executor: TaskExecutor, execution: TaskExecution) -> Any:
         execution.args, execution.kwargs = execution.plan.decode(execution.message)
         await self._notify("worker_execute_before", execution=execution)
         changed: Execution = await self._replace("worker_run_task_before", "execution", execution)
@@ -90,7 +94,7 @@ class Observer:
     async def finished(self, execution: TaskExecution, outcome: Outcome, outcomes: OutcomeMaker) -> Outcome:
         """Let plugins see and change the record of a run; one that raises makes it an error."""
         try:
-            outcome = await self._with_record(outcome)
+            outcome = await self._with_record(execution, outcome)
         except Exception as error:  # noqa: BLE001  # a replacing trigger that raises fails its task
             outcome = outcomes.error(execution, error, self._clock())
         await self._notify("worker_execute_after", execution=execution, record=outcome.record)
@@ -103,18 +107,17 @@ class Observer:
         if outcome.record is not None:
             await self._notify("storage_remove_finished_task", storage=self._storage, record=outcome.record)
 
-    async def _with_record(self, outcome: Outcome) -> Outcome:
+    async def _with_record(self, execution: TaskExecution, outcome: Outcome) -> Outcome:
         record = outcome.record
         if record is None:
             return outcome
         if isinstance(outcome.verdict, Retry):
             record = await self._replace("broker_update", "record", record, broker=self._broker)
         else:
-            record = await self._replace("worker_remove_finished_task", "record", record)
+            record = await self._replace("worker_remove_finished_task", "record", record, execution=execution)
             record = await self._replace(
                 "broker_remove_finished_task", "record", record, broker=self._broker, storage=self._storage
             )
-        _check_record(outcome.record, record)
         return msgspec.structs.replace(outcome, record=record)
 
     async def _replace(self, trigger: str, key: str, value: Any, **values: Any) -> Any:
@@ -126,14 +129,3 @@ class Observer:
     async def _notify(self, trigger: str, **values: Any) -> None:
         if chain := self._chains[trigger]:
             await self._triggers.notify(chain, worker=self._worker, **values)
-
-
-def _check_delivery(before: Delivery, after: Delivery) -> None:
-    old, new = before.envelope, after.envelope
-    if old is None or new is None or (old.uuid, old.attempt, old.queue) != (new.uuid, new.attempt, new.queue):
-        raise ConfigError("a trigger changed a delivery's uuid, attempt or queue; it may change anything else")
-
-
-def _check_record(before: TaskRecord | None, after: TaskRecord) -> None:
-    if before is None or (before.uuid, before.attempt, before.status) != (after.uuid, after.attempt, after.status):
-        raise ConfigError("a trigger changed a record's uuid, attempt or final status; it may change anything else")

@@ -1,0 +1,78 @@
+"""What plugins that replace may not change, since brokers, storages and whoever waits know the thing by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qtasks_core.contract import FINAL, Delivery, Outcome, TaskRecord
+from qtasks_core.errors import PluginError
+from qtasks_core.options import Draft
+from qtasks_core.task import TaskSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["DELIVERY", "DRAFT", "EXECUTION", "OUTCOME", "READ_RECORD", "READ_RECORDS", "READ_TASK", "RECORD", "Kept"]
+
+
+class Kept(NamedTuple):
+    """Fields that a value has before and after a chain of plugins.
+
+    They are read before the chain, not from the old value afterwards: records and drafts can be changed in place.
+    """
+
+    kind: type
+    what: str
+    names: tuple[str, ...]
+    read: Callable[[Any], tuple[object, ...]]
+
+    def check(self, before: tuple[object, ...], value: object, who: str) -> None:
+        """Compare what a plugin made of a value with what it was.
+
+        Parameters:
+            before: What `read` returned before the first plugin.
+            value: What the plugin returned, or left.
+            who: Plugin and trigger, for the message.
+
+        Raises:
+            PluginError: It is of another kind, or a field was changed; names plugin, trigger and field.
+        """
+        if not isinstance(value, self.kind):
+            raise PluginError(f"{who}: expected {self.what}, got {type(value).__name__}")
+        try:
+            after = self.read(value)
+        except AttributeError as error:
+            raise PluginError(f"{who}: expected {self.what}, got {type(value).__name__}: {error}") from None
+        if after == before:
+            return
+        name, old, new = next(
+            (name, old, new) for name, old, new in zip(self.names, before, after, strict=True) if old != new
+        )
+        raise PluginError(f"{who} changed the {name} of {self.what} from {old!r} to {new!r}; it has to stay")
+
+
+def _read_final(record: TaskRecord | TaskSnapshot[Any]) -> tuple[object, ...]:
+    """Read a final status only: what is not the end may be shown as the plugin likes."""
+    return record.uuid, record.attempt, record.status if record.status in FINAL else None
+
+
+def _read_all(records: Sequence[TaskRecord]) -> tuple[object, ...]:
+    read = [_read_final(record) for record in records]
+    return tuple([fields[index] for fields in read] for index in range(3))
+
+
+DRAFT = Kept(Draft, "a message", ("uuid",), lambda draft: (draft.uuid,))
+DELIVERY = Kept(
+    Delivery,
+    "a delivery",
+    ("uuid", "attempt", "queue", "token"),
+    attrgetter("envelope.uuid", "envelope.attempt", "envelope.queue", "token"),
+)
+EXECUTION = Kept(object, "an execution", ("delivery",), lambda execution: (execution.delivery,))
+OUTCOME = Kept(Outcome, "an outcome", ("delivery",), lambda outcome: (outcome.delivery,))
+RECORD = Kept(TaskRecord, "a record", ("uuid", "attempt", "status"), attrgetter("uuid", "attempt", "status"))
+READ_TASK = Kept(TaskSnapshot, "a task", ("uuid", "attempt", "final status"), _read_final)
+READ_RECORD = Kept(TaskRecord, "a record", ("uuid", "attempt", "final status"), _read_final)
+READ_RECORDS = Kept(Sequence, "records", ("uuids", "attempts", "final statuses"), _read_all)
