@@ -21,7 +21,7 @@ FOLDERS = {
 HEAD = """\
 # Promises
 
-What QTasks promises, and the tests that prove it, with real processes that are killed, paused and stopped. At-least-once
+What QTasks promises, and the tests that prove it, with real processes that are killed, paused, stopped. At-least-once
 is the promise everywhere; a task is the same task when its uuid and its attempt are the same. A test of the *kit* is
 passed by every backend; those of this project run it against each of theirs. This page is made of
 [promises.toml](promises.toml), and a promise without a test fails the build.
