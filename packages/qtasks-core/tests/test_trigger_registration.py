@@ -131,6 +131,27 @@ def test_a_generator_function_is_refused(triggers: Triggers, function: Callable[
         triggers.register(_plugin(worker_stop=function))
 
 
+@pytest.mark.parametrize("trigger", ["qtasks_configure", "qtasks_register_task", "qtasks_register_injector"])
+def test_a_coroutine_function_cannot_answer_a_synchronous_trigger(triggers: Triggers, trigger: str) -> None:
+    """Tasks are declared where no event loop runs: the error names plugin and trigger, and leaves nothing behind."""
+
+    class Plugin:
+        @hookimpl(specname=trigger)
+        async def method(self, qtasks: Any) -> None: ...
+
+    @hookimpl(specname=trigger)
+    async def function() -> None: ...
+
+    for plugin in (Plugin(), SimpleNamespace(function=function)):
+        with pytest.raises(ConfigError) as caught:
+            triggers.register(plugin, "P")
+        words = f"plugin P: {trigger} is called where no event loop runs: expected a def, got an async def"
+        assert words == str(caught.value)
+    triggers.register(_plugin(**{trigger: lambda: None}), "P")
+
+    assert ["P"] == [impl.plugin for impl in triggers.of(trigger)]
+
+
 def test_a_refused_plugin_leaves_nothing_behind(triggers: Triggers) -> None:
     """All of its implementations are registered or none; mended, it can be registered under its name."""
     plugin = _plugin(worker_stop=lambda: None, worker_strat=lambda: None)

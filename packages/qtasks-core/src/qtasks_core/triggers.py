@@ -184,6 +184,8 @@ def _marked(plugin: object, manager: PluginManager) -> Iterator[tuple[str, Calla
 def _check(
     who: str, trigger: str, function: Callable[..., Any], options: Mapping[str, Any], manager: PluginManager
 ) -> None:
+    from qtasks_core.hookspecs._marker import is_synchronous  # noqa: PLC0415  # as above
+
     for option in _REFUSED:
         if options.get(option):
             raise ConfigError(f"{who}: {trigger}: {option}=True is not supported; use a middleware")
@@ -194,6 +196,8 @@ def _check(
         raise ConfigError(f"{who}: there is no trigger {trigger!r}{_suggestion(trigger, known)}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigError(f"{who}: {trigger}: expected a function or a coroutine function, got a generator function")
+    if inspect.iscoroutinefunction(function) and is_synchronous(getattr(manager.hook, trigger).spec.function):
+        raise ConfigError(f"{who}: {trigger} is called where no event loop runs: expected a def, got an async def")
     given = _arguments_of(trigger, manager)
     for name, parameter in inspect.signature(function).parameters.items():
         if not _can_be_called_with(parameter, given):
