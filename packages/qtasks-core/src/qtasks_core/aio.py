@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from qtasks_core.app import AppFace
-from qtasks_core.calls import AsyncTaskFunction, AsyncTaskMaker
-from qtasks_core.task import AddCall, Task
+from qtasks_core.calls import AsyncCaller, AsyncTaskFunction
+from qtasks_core.makers import TaskMaker
+from qtasks_core.options import CallOptions, checked_call
+from qtasks_core.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
     from types import TracebackType
     from uuid import UUID
 
     from qtasks_core.app import App
+    from qtasks_core.makers import AsyncTaskMaker
+    from qtasks_core.task import AddCall
 
 __all__ = ["QueueTasks"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class QueueTasks(AppFace):
@@ -34,55 +35,28 @@ class QueueTasks(AppFace):
         face.core = core
         return face
 
-    @overload
-    def task(
-        self, function: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncTaskFunction[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def task(self, function: Callable[P, R], /) -> AsyncTaskFunction[P, R, R]: ...
-    @overload
-    def task(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        priority: int = 0,
-        result_ttl: float | None = None,
-    ) -> AsyncTaskMaker: ...
-    def task(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        priority: int = 0,
-        result_ttl: float | None = None,
-    ) -> Any:
-        """Make a task of a sync or async function, as `@app.task` or `@app.task(…)`.
+    @property
+    def task(self) -> AsyncTaskMaker:
+        """Make a task of a function, as `@app.task` or `@app.task(…)`; see `TaskOptions` for the options.
 
-        Parameters:
-            function: The function; an `async def` runs on the worker's loop, a `def` in a thread.
-            name: Its name in the queue; the function's own by default.
-            queue: Where its calls go; the app's first queue by default.
-            priority: Of its calls, -128 to 127, lower first.
-            result_ttl: Seconds that results are kept; the app's setting by default, 0 keeps none.
+        An `async def` runs on the worker's loop, a `def` in a thread; both may be generators.
 
         Raises:
-            RegistrationError: An option is wrong, or the name is taken.
+            RegistrationError: (when called) an option is wrong, or the name is taken.
         """
-        options = {"name": name, "queue": queue, "priority": priority, "result_ttl": result_ttl}
-        return self._declare(AsyncTaskFunction, function, options)
+        return TaskMaker(partial(self._declare, AsyncTaskFunction))
+
+    def with_options(self, **options: Unpack[CallOptions]) -> AsyncCaller:
+        """Return a way to queue calls by name with options; see `CallOptions`.
+
+        Raises:
+            ConfigError: An option is unknown, of the wrong type or out of range.
+        """
+        return AsyncCaller(self.core, checked_call(options))
 
     def add_task(self, name: str, /, *args: Any, **kwargs: Any) -> AddCall[Any]:
-        """Queue a call by name, also of a task whose code is not here; awaited as `AsyncTaskFunction.add_task`."""
-        draft = self.core.draft(name, args, kwargs)
-
-        async def send() -> Task[Any]:
-            return Task(self.core, await self.core.add(draft))
-
-        return AddCall(name, send)
+        """Queue a call by name, also of a task whose code is not here; as `AsyncTaskFunction.add_task`."""
+        return AsyncCaller(self.core, {}).add_task(name, *args, **kwargs)
 
     async def get(self, uuid: UUID) -> Task[Any]:
         """Return a task by its id.

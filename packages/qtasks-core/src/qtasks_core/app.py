@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.components import Components, Sources, build_components
@@ -16,7 +16,6 @@ from qtasks_core.engine import Engine
 from qtasks_core.errors import ResultExpiredError, UnknownWireError
 from qtasks_core.forks import after_fork, keep_for_ever
 from qtasks_core.naming import slug
-from qtasks_core.options import NO_OPTIONS, CallOptions, Draft
 from qtasks_core.outgoing import draft_call
 from qtasks_core.portal import Portal
 from qtasks_core.serializers import DEFAULT_SERIALIZER, builtin_serializers
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from qtasks_core.aio import QueueTasks
     from qtasks_core.contract import Broker, GlobalConfig, Results, Serializer, Starter, TaskExecutor, TaskRecord
+    from qtasks_core.options import CallOptions, Draft
 
 __all__ = ["App", "AppFace"]
 
@@ -168,7 +168,7 @@ class App:
         name: str,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-        options: CallOptions = NO_OPTIONS,
+        options: CallOptions | None = None,
         definition: TaskDefinition | None = None,
     ) -> Draft:
         """Make the draft of a call; checks it against the function's signature when the task is registered here.
@@ -179,8 +179,9 @@ class App:
         definition = definition or self.registry.get(name)
         if definition is not None:
             definition.signature.check(args, kwargs)
-        now = self.new_context().clock() if options.expires is not None else 0.0
-        return draft_call(name, args, kwargs, options=options, definition=definition, config=self.config, now=now)
+        chosen: CallOptions = options or {}
+        now = self.new_context().clock() if "expires" in chosen else 0.0
+        return draft_call(name, args, kwargs, options=chosen, definition=definition, config=self.config, now=now)
 
     async def add(self, draft: Draft) -> TaskRecord:
         """Send a task through the running loop's engine."""
@@ -320,8 +321,6 @@ class AppFace:
         return self.core.run(options)
 
     def _declare(self, wrap: Callable[[App, TaskDefinition], Any], function: Any, options: dict[str, Any]) -> Any:
-        if function is None:
-            return partial(self._declare, wrap, options=options)
         definition = TaskDefinition(function, **options)
         self.core.registry.add(definition)
         return wrap(self.core, definition)

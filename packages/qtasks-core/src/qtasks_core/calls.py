@@ -5,27 +5,25 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from qtasks_core.errors import AddManyError
-from qtasks_core.options import NO_OPTIONS, CallOptions
+from qtasks_core.options import CallOptions, checked_call
 from qtasks_core.task import AddCall, BlockingTask, Task
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
     from typing import Self
-    from uuid import UUID
 
     from qtasks_core.app import App
     from qtasks_core.definition import TaskDefinition
     from qtasks_core.options import Draft
 
 __all__ = [
+    "AsyncCaller",
     "AsyncTaskFunction",
-    "AsyncTaskMaker",
+    "BlockingCaller",
     "BlockingTaskFunction",
-    "BlockingTaskMaker",
     "TaskFunction",
     "send_many",
 ]
@@ -46,12 +44,12 @@ class TaskFunction(Generic[P, R, C]):
     def __init__(self, app: App, definition: TaskDefinition) -> None:
         self.app = app
         self.definition = definition
-        self.options: CallOptions = NO_OPTIONS
+        self.options: CallOptions = {}
         functools.update_wrapper(self, definition.function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
-        """Run the plain function."""
-        return cast("C", self.definition.function(*args, **kwargs))
+        """Run the plain function; the context of the task that runs now is passed on where it wants one."""
+        return cast("C", self.definition.call(args, kwargs))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -61,36 +59,14 @@ class TaskFunction(Generic[P, R, C]):
         """The name under which it is registered."""
         return self.definition.name
 
-    def with_options(
-        self,
-        *,
-        priority: int | None = None,
-        queue: str | None = None,
-        delay: float | None = None,
-        eta: dt.datetime | None = None,
-        expires: float | dt.datetime | None = None,
-        uuid: UUID | None = None,
-        headers: dict[str, str] | None = None,
-        results: bool = True,
-        result_ttl: float | None = None,
-    ) -> Self:
-        """Return the same task with options for its next calls; see `CallOptions` for each.
+    def with_options(self, **options: Unpack[CallOptions]) -> Self:
+        """Return the same task with options for its next calls, instead of those set before; see `CallOptions`.
 
         Raises:
-            ConfigError: An option is of the wrong type or out of range.
+            ConfigError: An option is unknown, of the wrong type or out of range.
         """
         other = copy.copy(self)
-        other.options = CallOptions(
-            priority=priority,
-            queue=queue,
-            delay=delay,
-            eta=eta,
-            expires=expires,
-            uuid=uuid,
-            headers=headers,
-            results=results,
-            result_ttl=result_ttl,
-        )
+        other.options = checked_call(options)
         return other
 
     def _draft(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Draft:
@@ -153,26 +129,44 @@ class BlockingTaskFunction(TaskFunction[P, R, C]):
         return self.app.portal.call(_send_many_blocking, self.app, drafts, returns, hint="task.aio.add_many(…)")
 
 
-class AsyncTaskMaker(Protocol):
-    """`@app.task(...)` of `qtasks.asyncio`, waiting for its function."""
+class AsyncCaller:
+    """Queues calls by name, with options (`qtasks.asyncio`).
 
-    @overload
-    def __call__(
-        self, function: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncTaskFunction[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> AsyncTaskFunction[P, R, R]: ...
+    Parameters:
+        app: The app.
+        options: Of the calls.
+    """
+
+    def __init__(self, app: App, options: CallOptions) -> None:
+        self._app = app
+        self._options = options
+
+    def add_task(self, name: str, /, *args: Any, **kwargs: Any) -> AddCall[Any]:
+        """Queue a call by name; awaited as `AsyncTaskFunction.add_task`."""
+        draft = self._app.draft(name, args, kwargs, self._options)
+
+        async def send() -> Task[Any]:
+            return Task(self._app, await self._app.add(draft))
+
+        return AddCall(name, send)
 
 
-class BlockingTaskMaker(Protocol):
-    """`@app.task(...)` of `qtasks`, waiting for its function."""
+class BlockingCaller:
+    """Queues calls by name, with options (`qtasks`).
 
-    @overload
-    def __call__(
-        self, function: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> BlockingTaskFunction[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> BlockingTaskFunction[P, R, R]: ...
+    Parameters:
+        app: The app.
+        options: Of the calls.
+    """
+
+    def __init__(self, app: App, options: CallOptions) -> None:
+        self._app = app
+        self._options = options
+
+    def add_task(self, name: str, /, *args: Any, **kwargs: Any) -> BlockingTask[Any]:
+        """Queue a call by name; return when it is safe."""
+        draft = self._app.draft(name, args, kwargs, self._options)
+        return BlockingTask(self._app, self._app.portal.call(self._app.add, draft, hint="app.aio.add_task(…)"))
 
 
 async def send_many(app: App, drafts: list[Draft], returns: Any) -> list[Task[Any]]:

@@ -107,6 +107,7 @@ class Message(Struct, array_like=True):
     parent: UUID | None = None  # the task that added this one
     root: UUID | None = None
     headers: Mapping[str, str] = {}  # traceparent, tenant, extras
+    retry: int | None = None  # further attempts; None: what the task says
 
 
 class Delivery(Struct, frozen=True):

@@ -4,49 +4,51 @@ from __future__ import annotations
 
 import inspect
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from qtasks_core.errors import RegistrationError
+from qtasks_core.provided import Place, context_places, put_between
 from qtasks_core.signatures import Signature
+from qtasks_core.task_context import current_context
+from qtasks_core.task_options import AllTaskOptions, checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["Kind", "TaskDefinition", "TaskRegistry"]
 
-Kind = Literal["async", "thread"]
+Kind = Literal["async", "thread", "generator", "async generator"]
 
 
 class TaskDefinition:
-    """A function that can be queued, with its options. It runs on the loop when it is async, in a thread otherwise.
+    """A function that can be queued, with its options, each an attribute of its own.
 
     Parameters:
-        function: What runs.
-        name: Its name in the queue; the function's own by default.
-        queue: Where its calls go; None is the app's first queue.
-        priority: Of its calls, -128 to 127, lower first.
-        result_ttl: Seconds that results are kept; None is the app's setting, 0 keeps none.
+        function: What runs: on the loop when it is async, in a thread otherwise.
+        options: See `TaskOptions`; any other keyword is kept in `extra`, for plugins.
 
     Raises:
         RegistrationError: It is no function, or an option is wrong.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        priority: int = 0,
-        result_ttl: float | None = None,
-    ) -> None:
-        self.name = _name_of(function, name)
+    def __init__(self, function: Callable[..., Any], **options: Unpack[AllTaskOptions]) -> None:
+        self.name = _name_of(function, options.get("name"))
+        self.options = checked_options(self.name, options)
         self.function = function
-        self.kind: Kind = "async" if _is_async(function) else "thread"
-        self.queue = _expect_text(self.name, "queue", queue)
-        self.priority = _expect_priority(self.name, priority)
-        self.result_ttl = _expect_seconds(self.name, "result_ttl", result_ttl)
-        self.signature = _signature_of(function, self.name)
+        self.kind: Kind = _kind_of(function)
+        self.queue = self.options["queue"]
+        self.priority = self.options["priority"]
+        self.result_ttl = self.options["result_ttl"]
+        self.extra = self.options["extra"]
+        self.provided = _places_of(
+            function, self.name, echo=self.options["echo"], is_async=self.kind.startswith("async")
+        )
+        self.signature = Signature(function, self.name, [place.name for place in self.provided])
+
+    @property
+    def description(self) -> str:
+        """For operators: the option, else the first line of the docstring."""
+        return self.options["description"] or (inspect.getdoc(self.function) or "").partition("\n")[0]
 
     @property
     def place(self) -> str:
@@ -56,8 +58,19 @@ class TaskDefinition:
 
     @cached_property
     def returns(self) -> Any:
-        """The annotated type of the result, `Any` when there is none."""
-        return self.signature.returns()
+        """The annotated type of the result, `Any` when there is none or a handler changes what is yielded."""
+        return Any if self.options["generate_handler"] or self.options["decode"] else self.signature.returns()
+
+    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call the plain function; the context of the task that runs now is passed on where it wants one.
+
+        Raises:
+            RuntimeError: It wants one, and no task runs here.
+        """
+        if self.provided:
+            context = current_context()
+            args, kwargs = put_between(self.provided, {place.name: context for place in self.provided}, args, kwargs)
+        return self.function(*args, **kwargs)
 
 
 class TaskRegistry:
@@ -104,32 +117,18 @@ def _name_of(function: object, name: str | None) -> str:
     return found
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+def _kind_of(function: Callable[..., Any]) -> Kind:
+    """Return what the function is, or its `__call__` when it is an object."""
+    found = (function, getattr(function, "__call__", None))  # noqa: B004  # it is looked at, not called
+    if any(map(inspect.iscoroutinefunction, found)):
+        return "async"
+    if any(map(inspect.isasyncgenfunction, found)):
+        return "async generator"
+    return "generator" if any(map(inspect.isgeneratorfunction, found)) else "thread"
 
 
-def _signature_of(function: Callable[..., Any], name: str) -> Signature:
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise RegistrationError(f"task {name!r}: expected a function or a coroutine function, got a generator function")
+def _places_of(function: Callable[..., Any], name: str, *, echo: bool, is_async: bool) -> tuple[Place, ...]:
     try:
-        return Signature(function, name)
+        return context_places(function, name, echo=echo, is_async=is_async)
     except (TypeError, ValueError) as error:
         raise RegistrationError(f"task {name!r}: {function!r} has no signature to check calls by: {error}") from None
-
-
-def _expect_text(task: str, option: str, value: object) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise RegistrationError(f"task {task!r}: {option}: expected a text that is not empty, got {value!r}")
-    return value
-
-
-def _expect_priority(task: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not -128 <= value <= 127:  # noqa: PLR2004  # a signed byte
-        raise RegistrationError(f"task {task!r}: priority: expected a whole number from -128 to 127, got {value!r}")
-    return value
-
-
-def _expect_seconds(task: str, option: str, value: object) -> float | None:
-    if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0):
-        raise RegistrationError(f"task {task!r}: {option}: expected seconds, 0 or more, got {value!r}")
-    return value

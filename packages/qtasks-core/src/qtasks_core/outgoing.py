@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtasks_core.contract import Envelope, Message, TaskRecord
 from qtasks_core.errors import CodecError, PayloadTooLargeError
 from qtasks_core.naming import new_uuid
-from qtasks_core.options import NO_OPTIONS, CallOptions, Draft
+from qtasks_core.options import Draft
 from qtasks_core.serializers import check_depth
 from qtasks_core.wire import pack_message
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qtasks_core.config import QueueConfig
     from qtasks_core.contract import Serializer
     from qtasks_core.definition import TaskDefinition
+    from qtasks_core.options import CallOptions
 
 __all__ = ["draft_call", "encode_draft"]
 
@@ -27,7 +28,7 @@ def draft_call(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     *,
-    options: CallOptions = NO_OPTIONS,
+    options: CallOptions,
     definition: TaskDefinition | None,
     config: QueueConfig,
     now: float,
@@ -43,10 +44,11 @@ def draft_call(
         config: The app's settings.
         now: UTC epoch seconds.
     """
-    queue, priority, result_ttl_s = config.queues[0], 0, None
+    queue, priority, result_ttl_s, unique_ttl_s = config.queues[0], 0, None, None
     if definition is not None:
         queue, priority, result_ttl_s = definition.queue or queue, definition.priority, definition.result_ttl
-    if options is NO_OPTIONS:
+        unique_ttl_s = definition.options["unique_ttl"]
+    if not options:
         return Draft(
             task_name=name,
             args=args,
@@ -60,14 +62,19 @@ def draft_call(
         task_name=name,
         args=args,
         kwargs=kwargs,
-        uuid=options.uuid or new_uuid(),
-        queue=options.queue or queue,
-        priority=priority if options.priority is None else options.priority,
-        delay_s=options.delay or 0.0,
-        due_at=None if options.eta is None else _epoch(options.eta),
-        expires_at=_expires_at(options.expires, now),
-        headers=options.headers or {},
+        uuid=options.get("uuid") or new_uuid(),
+        queue=options.get("queue") or queue,
+        priority=_first(options.get("priority"), priority),
+        delay_s=options.get("delay") or 0.0,
+        due_at=_due_at(options),
+        expires_at=_expires_at(options.get("expires"), now),
+        headers=options.get("headers") or {},
         result_ttl_s=_result_ttl_s(options, result_ttl_s),
+        timeout_s=options.get("timeout"),
+        retry=options.get("retry"),
+        key=options.get("key"),
+        unique_key=options.get("unique_key"),
+        unique_ttl_s=options.get("unique_ttl", unique_ttl_s),
     )
 
 
@@ -83,7 +90,16 @@ def encode_draft(
     args = _encode(draft, "arguments", draft.args, serializer, config.max_depth)
     kwargs = _encode(draft, "keyword arguments", draft.kwargs, serializer, config.max_depth)
     ttl_s = draft.result_ttl_s
-    message = Message(draft.task_name, args, kwargs, serializer.codec, None, ttl_s, None, None, draft.headers)
+    message = Message(
+        draft.task_name,
+        args,
+        kwargs,
+        serializer.codec,
+        draft.timeout_s,
+        ttl_s,
+        headers=draft.headers,
+        retry=draft.retry,
+    )
     body = pack_message(message)
     _check_size(draft.task_name, body, config.max_message_bytes)
     envelope = Envelope(
@@ -95,6 +111,8 @@ def encode_draft(
         draft.delay_s,
         draft.due_at,
         draft.expires_at,
+        draft.key,
+        draft.unique_key,
         reply_to=None if ttl_s == 0 else reply_to,
         created_at=now,
     )
@@ -111,6 +129,8 @@ def _record(draft: Draft, envelope: Envelope) -> TaskRecord:
         created_at=envelope.created_at,
         updated_at=envelope.created_at,
         body=envelope.body,
+        unique_key=draft.unique_key,
+        unique_ttl_s=draft.unique_ttl_s,
         ttl_s=draft.result_ttl_s,
         reply_to=envelope.reply_to,
     )
@@ -133,17 +153,20 @@ def _check_size(name: str, body: bytes, limit: int) -> None:
         )
 
 
-def _epoch(moment: dt.datetime) -> float:
-    return moment.timestamp()
+def _first(asked: int | None, default: int) -> int:
+    return default if asked is None else asked
+
+
+def _due_at(options: CallOptions) -> float | None:
+    eta = options.get("eta")
+    return None if eta is None else eta.timestamp()
 
 
 def _expires_at(expires: float | dt.datetime | None, now: float) -> float | None:
     if expires is None:
         return None
-    return _epoch(expires) if isinstance(expires, dt.datetime) else now + expires
+    return expires.timestamp() if isinstance(expires, dt.datetime) else now + expires
 
 
 def _result_ttl_s(options: CallOptions, default: float | None) -> float | None:
-    if not options.results:
-        return 0.0
-    return default if options.result_ttl is None else options.result_ttl
+    return options.get("result_ttl", default) if options.get("results", True) else 0.0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from functools import partial
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -14,7 +16,7 @@ from qtasks_core.errors import ArgumentError, CodecError
 from qtasks_core.serializers import convert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 __all__ = ["Converter", "Signature"]
 
@@ -22,6 +24,8 @@ logger = logging.getLogger("qtasks.task")
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _SHOWN = 200
+_ITERATORS = (Generator, Iterator, Iterable, AsyncGenerator, AsyncIterator, AsyncIterable)
+_GENERATOR_PARTS = 3
 
 
 class Signature:
@@ -30,13 +34,15 @@ class Signature:
     Parameters:
         function: The task's function.
         name: The task's name, for messages.
+        provided: Parameters that no caller passes.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
+    def __init__(self, function: Callable[..., Any], name: str, provided: Collection[str] = ()) -> None:
         self.name = name
         self._function = function
-        self._signature = inspect.signature(function)
-        parameters = self._signature.parameters.values()
+        whole = inspect.signature(function)
+        parameters = [one for one in whole.parameters.values() if one.name not in provided]
+        self._signature = whole.replace(parameters=parameters)
         positional = [one for one in parameters if one.kind in _POSITIONAL]
         self._most = len(positional)
         self._least = sum(1 for one in positional if one.default is Parameter.empty)
@@ -46,7 +52,7 @@ class Signature:
 
     @property
     def parameters(self) -> inspect.Signature:
-        """The function's own signature."""
+        """The signature that callers see."""
         return self._signature
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -63,8 +69,10 @@ class Signature:
         return Converter(self.name, self._signature, _hints(self._function, self.name))
 
     def returns(self) -> Any:
-        """Return the annotated type of the result, `Any` when there is none."""
+        """Return the annotated type of the result, `Any` when there is none; a generator's is its list of values."""
         hint = _hints(self._function, self.name).get("return", Any)
+        if get_origin(hint) in _ITERATORS:
+            hint = _result_of(get_origin(hint), get_args(hint))
         return Any if hint is None or not _is_supported(hint) else hint
 
 
@@ -140,6 +148,13 @@ def _annotated(function: Any) -> Any:
     while isinstance(function, partial):
         function = function.func
     return function if inspect.isroutine(function) or inspect.isclass(function) else function.__call__
+
+
+def _result_of(iterator: Any, parts: tuple[Any, ...]) -> Any:
+    """Return what the generator returns, else a list of what it yields."""
+    if iterator is Generator and len(parts) == _GENERATOR_PARTS and parts[-1] not in {None, NoneType}:
+        return parts[-1]
+    return list[parts[0]] if parts else list  # type: ignore[valid-type]  # a type that is known at run time
 
 
 def _type_of(parameter: Parameter, hints: Mapping[str, Any]) -> Any:
