@@ -467,7 +467,7 @@ class Execution(Protocol):
         ...
 
     @property
-    def kind(self) -> Literal["async", "thread"]:
+    def kind(self) -> Literal["async", "thread", "generator", "async generator"]:
         """Where it runs: on the loop, or in a thread."""
         ...
 

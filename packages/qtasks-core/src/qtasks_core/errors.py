@@ -26,6 +26,7 @@ QTasksError
 │   │   └── TaskDeadError                 the task never got to an end of its own
 │   ├── TaskCancelledError                the task was cancelled, or expired before it started
 │   └── ResultExpiredError (LookupError)  nobody keeps that result (any more)
+├── TaskTimeoutError (TimeoutError)       a run took longer than its timeout
 └── TaskSignal                            raised inside a task to say how its run ends
     ├── Retry                             run again, as a further attempt
     ├── Postpone                          put back, not counted as an attempt
@@ -70,6 +71,7 @@ __all__ = [
     "TaskFailedError",
     "TaskPluginTriggerError",
     "TaskSignal",
+    "TaskTimeoutError",
     "UnavailableError",
     "UnknownSchemeError",
     "UnknownWireError",
@@ -232,6 +234,10 @@ class TaskCancelledError(ResultError):
 
 class ResultExpiredError(ResultError, LookupError):
     """Nobody keeps that result: it expired, was never asked for, or the uuid is unknown."""
+
+
+class TaskTimeoutError(QTasksError, TimeoutError):
+    """The run took longer than its timeout; what a task of this kind is tried again for like any other error."""
 
 
 class TaskSignal(QTasksError):  # noqa: N818  # control flow, not a failure

@@ -19,9 +19,42 @@ if TYPE_CHECKING:
     from qtasks_core.contract import Envelope, Execution
     from qtasks_core.task import BlockingTask, Task
 
-__all__ = ["AsyncTaskContext", "BlockingTaskContext", "ContextServices", "TaskContext", "current_context", "entered"]
+__all__ = [
+    "AsyncTaskContext",
+    "BlockingTaskContext",
+    "ContextServices",
+    "RunningTask",
+    "TaskContext",
+    "current_context",
+    "enter",
+    "running_task",
+]
 
-_current: ContextVar[TaskContext | None] = ContextVar("qtasks_task", default=None)
+_running: ContextVar[RunningTask | None] = ContextVar("qtasks_task", default=None)
+
+
+class RunningTask(Protocol):
+    """A run, which makes its context when somebody asks for it."""
+
+    @property
+    def context(self) -> TaskContext:
+        """Made when it is first asked for."""
+        ...
+
+    @property
+    def task_name(self) -> str:
+        """The task's name."""
+        ...
+
+    @property
+    def uuid(self) -> UUID:
+        """The task's id."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        ...
 
 
 class ContextServices(Protocol):
@@ -208,12 +241,17 @@ def current_context() -> TaskContext:
     Raises:
         RuntimeError: No task runs here.
     """
-    found = _current.get()
+    found = _running.get()
     if found is None:
         raise RuntimeError("current_context() is known inside a running task only")
-    return found
+    return found.context
 
 
-def entered(context: TaskContext) -> None:
-    """Make a context the current one, for what runs in this contextvars context from now on."""
-    _current.set(context)
+def running_task() -> RunningTask | None:
+    """Return the run that this code belongs to, or None."""
+    return _running.get()
+
+
+def enter(run: RunningTask) -> None:
+    """Make a run what this contextvars context belongs to from now on."""
+    _running.set(run)

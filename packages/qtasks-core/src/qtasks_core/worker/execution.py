@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.provided import put_between
+from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
+from qtasks_core.worker.retrying import RetryPolicy
+
 if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable
+    from uuid import UUID
 
     from qtasks_core.app import App
-    from qtasks_core.contract import Delivery, Message
+    from qtasks_core.contract import Delivery, Envelope, Message
     from qtasks_core.definition import Kind, TaskDefinition
     from qtasks_core.signatures import Converter
+    from qtasks_core.task_context import ContextServices, TaskContext
 
 __all__ = ["Plan", "TaskExecution"]
 
@@ -22,15 +28,25 @@ class Plan:
     Parameters:
         definition: The task.
         app: Its app, for codecs.
+        services: What the contexts of its runs need; None where nothing runs.
     """
 
-    def __init__(self, definition: TaskDefinition, app: App) -> None:
+    def __init__(self, definition: TaskDefinition, app: App, services: ContextServices | None = None) -> None:
+        options = definition.options
         self.definition = definition
         self.name = definition.name
         self.function = definition.function
         self.kind: Kind = definition.kind
         self.result_ttl = app.config.result_ttl if definition.result_ttl is None else definition.result_ttl
         self.converter: Converter = definition.signature.converter()
+        self.provided = definition.provided
+        self.timeout = options["timeout"]
+        self.retry = RetryPolicy(definition.name, options, app.config)
+        self.dead_letter = app.config.dead_letter if options["dead_letter"] is None else options["dead_letter"]
+        self.is_at_most_once = options["ack"] == "early"
+        self.decode_result = options["decode"]
+        self.generate_handler = options["generate_handler"]
+        self.services = services
         self._app = app
         self._decoders: dict[str, tuple[Callable[[bytes], list[Any]], Callable[[bytes], dict[str, Any]]]] = {}
 
@@ -59,7 +75,18 @@ class TaskExecution:
         message: Its decoded body.
     """
 
-    __slots__ = ("_state", "args", "delivery", "kwargs", "message", "plan", "started_at")
+    __slots__ = (
+        "_context",
+        "_state",
+        "args",
+        "delivery",
+        "is_truncated",
+        "kwargs",
+        "message",
+        "plan",
+        "progress",
+        "started_at",
+    )
 
     def __init__(self, plan: Plan, delivery: Delivery, message: Message, started_at: float) -> None:
         self.plan = plan
@@ -68,7 +95,57 @@ class TaskExecution:
         self.started_at = started_at
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
+        self.progress: bytes | None = None
+        """The last mark, encoded."""
+        self.is_truncated = False
+        """Its result holds only the first of the yielded values."""
         self._state: dict[str, Any] | None = None
+        self._context: TaskContext | None = None
+
+    def open(self) -> None:
+        """Convert the arguments, put what is provided between them, and be what `current_context()` finds from now on.
+
+        Raises:
+            UnknownWireError: Their codec is not installed.
+            CodecError: They cannot be decoded, or one does not fit.
+        """
+        args, kwargs = self.plan.decode(self.message)
+        if self.plan.provided:
+            args, kwargs = put_between(
+                self.plan.provided, {place.name: self.context for place in self.plan.provided}, args, kwargs
+            )
+        self.args, self.kwargs = args, kwargs
+        enter(self)
+
+    @property
+    def context(self) -> TaskContext:
+        """What the task knows of its own run."""
+        if self._context is None:
+            if self.plan.services is None:
+                raise RuntimeError("a context is known inside a worker only")
+            make = AsyncTaskContext if self.kind.startswith("async") else BlockingTaskContext
+            self._context = make(self, self.plan.services)
+        return self._context
+
+    @property
+    def uuid(self) -> UUID:
+        """The task's id."""
+        return self._envelope.uuid
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._envelope.attempt
+
+    @property
+    def run_id(self) -> tuple[int, int, float]:
+        """Which run it is: a newer one is greater (contract.Event)."""
+        return (self._envelope.attempt, self.delivery.crashes, self.started_at)
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that this run may take: what the call says, else the task."""
+        return self.plan.timeout if self.message.timeout_s is None else self.message.timeout_s
 
     @property
     def task_name(self) -> str:
@@ -96,3 +173,10 @@ class TaskExecution:
         if self._state is None:
             self._state = {}
         return self._state
+
+    @property
+    def _envelope(self) -> Envelope:
+        envelope = self.delivery.envelope
+        if envelope is None:
+            raise TypeError("a run has an envelope")
+        return envelope

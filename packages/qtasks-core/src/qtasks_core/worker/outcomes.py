@@ -61,10 +61,28 @@ class OutcomeMaker:
         record = self._record_of(execution, "error", now)
         words = _describe(error)
         record.error = pack_error(words)
-        if not self._config.dead_letter:
+        if not execution.plan.dead_letter:
             return Outcome(execution.delivery, Ack(), record)
         record.dead_lettered = True
         return Outcome(execution.delivery, Dead(f"{type(error).__name__}: {words.message}"[:_REASON]), record)
+
+    def retry(self, execution: TaskExecution, error: BaseException, delay_s: float, now: float) -> Outcome:
+        """Run the task again, as the next attempt, after *delay_s* seconds."""
+        record = self._record_of(execution, "retry", now)
+        record.finished_at = None
+        record.error = pack_error(_describe(error))
+        envelope = execution.delivery.envelope
+        if envelope is None:
+            raise TypeError("a run has an envelope")
+        again = msgspec.structs.replace(
+            envelope,
+            attempt=envelope.attempt + 1,
+            crashes=execution.delivery.crashes,
+            delay_s=delay_s,
+            due_at=None,
+            parked_at=None,
+        )
+        return Outcome(execution.delivery, Retry(again), record)
 
     def cancelled(self, execution: TaskExecution, reason: str, now: float) -> Outcome:
         """Return the outcome of a task that was cancelled, or expired before it started."""
@@ -118,6 +136,9 @@ class OutcomeMaker:
         asked = execution.message.result_ttl_s
         record.ttl_s = execution.plan.result_ttl if asked is None else asked
         record.started_at = execution.started_at
+        record.progress = execution.progress
+        if execution.is_truncated:
+            record.extra = {"truncated": "true"}
         return record
 
     def _record(self, envelope: Envelope, task_name: str, status: Status, now: float) -> TaskRecord:

@@ -1,0 +1,170 @@
+"""Generator tasks: each value goes through the handler, into the stream, and back into the generator."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any
+
+from qtasks_core.contract import Event
+from qtasks_core.errors import TaskCancelError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+
+    from qtasks_core.contract import Serializer
+    from qtasks_core.group_commit import GroupCommit
+    from qtasks_core.worker.execution import TaskExecution
+
+__all__ = ["Yields", "run_async_generator", "run_generator"]
+
+_WINDOW = 512
+_OVERHEAD = 64
+
+
+class Yields:
+    """The values that one run has yielded: numbered, written in batches, and the first of them kept for the result.
+
+    Parameters:
+        execution: The run.
+        writer: Writes events to the storage.
+        serializer: For values.
+        most: Values that the result holds.
+    """
+
+    def __init__(self, execution: TaskExecution, writer: GroupCommit[Event], serializer: Serializer, most: int) -> None:
+        self.kept: list[Any] = []
+        self._execution = execution
+        self._writer = writer
+        self._serializer = serializer
+        self._most = most
+        self._seq = 0
+        self._error: Exception | None = None
+        self._loop = asyncio.get_running_loop()
+        self._room = threading.Semaphore(_WINDOW)
+        self._unwritten = 0
+        self._written = asyncio.Event()
+
+    async def put(self, value: object) -> None:
+        """Keep a value; waits while too many are not written yet."""
+        event = self._event(value)
+        while not self._room.acquire(blocking=False):
+            self._written.clear()
+            await self._written.wait()
+        self._raise_error()
+        self._write(event)
+
+    def put_from_thread(self, value: object) -> None:
+        """Keep a value, from the generator's own thread; blocks while too many are not written yet."""
+        event = self._event(value)
+        self._room.acquire()
+        self._raise_error()
+        self._loop.call_soon_threadsafe(self._write, event)
+
+    def wait_for(self, handled: Awaitable[Any]) -> Any:
+        """Run what an async handler made on the loop, and wait for it in the generator's thread."""
+
+        async def wait() -> Any:
+            return await handled
+
+        return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
+
+    async def flush(self) -> None:
+        """Wait until all is written: the stream ends with the record, so that comes after it.
+
+        Raises:
+            Exception: What the storage said of a value.
+        """
+        await asyncio.sleep(0)  # what a thread has put is counted on the loop
+        while self._unwritten:
+            self._written.clear()
+            await self._written.wait()
+        self._raise_error()
+
+    def result(self, returned: object) -> Any:
+        """Return the generator's own value when it has one, else the values that were kept."""
+        if returned is not None:
+            return returned
+        self._execution.is_truncated = self._seq > self._most
+        return self.kept
+
+    def _event(self, value: object) -> Event:
+        if len(self.kept) < self._most:
+            self.kept.append(value)
+        self._seq += 1
+        return Event(self._execution.uuid, self._execution.run_id, self._seq, "yield", self._serializer.encode(value))
+
+    def _write(self, event: Event) -> None:
+        self._unwritten += 1
+        self._writer.put(event, _OVERHEAD + len(event.value), self._answered)
+
+    def _answered(self, error: Exception | None) -> None:
+        self._unwritten -= 1
+        self._error = self._error or error
+        self._room.release()
+        self._written.set()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+async def run_async_generator(
+    generator: AsyncGenerator[Any, Any], handler: Callable[[Any], Any] | None, yields: Yields
+) -> Any:
+    """Drive an async generator to its end; return the task's result."""
+    sent: Any = None
+    try:
+        while True:
+            try:
+                value = await generator.asend(sent)
+            except StopAsyncIteration:
+                break
+            sent = await _handled(handler, value)
+            await yields.put(sent)
+    finally:
+        await generator.aclose()
+    await yields.flush()
+    return yields.result(None)
+
+
+def run_generator(
+    generator: Generator[Any, Any, Any],
+    handler: Callable[[Any], Any] | None,
+    yields: Yields,
+    is_stopped: Callable[[], bool],
+) -> Any:
+    """Drive a generator to its end, in its thread; return what it returned.
+
+    Parameters:
+        generator: The task's.
+        handler: Gets each value; an async one runs on the loop.
+        yields: Where values go.
+        is_stopped: Asked between two steps.
+
+    Raises:
+        TaskCancelError: Somebody asked for the end of the run.
+    """
+    sent: Any = None
+    try:
+        while True:
+            try:
+                value = generator.send(sent)
+            except StopIteration as end:
+                return end.value
+            if is_stopped():
+                raise TaskCancelError("cancelled between two values")
+            sent = value if handler is None else handler(value)
+            if inspect.isawaitable(sent):
+                sent = yields.wait_for(sent)
+            yields.put_from_thread(sent)
+    finally:
+        generator.close()
+
+
+async def _handled(handler: Callable[[Any], Any] | None, value: object) -> Any:
+    if handler is None:
+        return value
+    handled = handler(value)
+    return await handled if inspect.isawaitable(handled) else handled
