@@ -163,6 +163,10 @@ class App:
             found = self._result_decoders[key] = self.serializer(codec).decoder(type_)
         return found
 
+    def decode_value(self, raw: bytes) -> Any:
+        """Return a value that a task yielded."""
+        return self.result_decoder(DEFAULT_SERIALIZER.codec, Any)(raw)
+
     def draft(
         self,
         name: str,

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.contract import Storage
+from qtasks_core.control import Control
 from qtasks_core.errors import (
     AlreadyExists,
     ConfigError,
@@ -20,13 +21,13 @@ from qtasks_core.outgoing import encode_draft
 from qtasks_core.writes import add_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from uuid import UUID
 
     from qtasks_core.components import Components
     from qtasks_core.config import QueueConfig
     from qtasks_core.context import AppContext
-    from qtasks_core.contract import Component, Serializer, TaskRecord
+    from qtasks_core.contract import Component, Event, Serializer, TaskRecord
     from qtasks_core.options import Draft
     from qtasks_core.triggers import Triggers
     from qtasks_core.writes import Addition
@@ -161,6 +162,32 @@ class Engine:
                 except UnavailableError as error:
                     logger.debug("waiting for task %s: %s", uuid, error)
                     await backoff.wait()
+
+    async def events(self, uuid: UUID) -> AsyncIterator[Event]:
+        """Yield what a task yields, from the first event on; goes on after a lost connection where it was.
+
+        Raises:
+            ResultExpiredError: Nothing is known of the task.
+        """
+        await self.ensure_started()
+        backoff = Backoff()
+        place: tuple[tuple[int, int, float], int] | None = None
+        while True:
+            try:
+                async for event in self.storage.events(uuid, place):
+                    place = (event.run, event.seq)
+                    backoff.reset()
+                    yield event
+            except UnavailableError as error:
+                logger.debug("the stream of task %s: %s", uuid, error)
+                await backoff.wait()
+            else:
+                return
+
+    async def control(self) -> Control:
+        """Return the way to the workers; starts what it needs."""
+        await self.start(self.config.send_timeout, control=True)
+        return Control(self.broker, self.storage, self.global_config)
 
     async def ensure_started(self) -> None:
         """Start on first use, within `send_timeout`."""

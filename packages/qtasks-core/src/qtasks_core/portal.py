@@ -9,15 +9,16 @@ import contextvars
 import logging
 import threading
 from concurrent.futures import CancelledError, Future
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qtasks_core.errors import BlockingCallError
 from qtasks_core.forks import after_fork, keep_for_ever
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 
-__all__ = ["Portal"]
+__all__ = ["Portal", "blocking_iterator"]
 
 logger = logging.getLogger("qtasks.engine")
 
@@ -132,6 +133,32 @@ class Portal:
         self._lock = threading.Lock()
         self._loop = None
         self._borrowed = None
+
+
+def blocking_iterator(portal: Portal, values: AsyncGenerator[T, None], hint: str) -> Iterator[T]:
+    """Yield what an asynchronous generator yields; each step crosses the portal.
+
+    Parameters:
+        portal: To the loop that it runs on.
+        values: The generator.
+        hint: The name of the awaitable way, for the error on a loop's thread.
+    """
+
+    async def step() -> T | _End:
+        try:
+            return await anext(values)
+        except StopAsyncIteration:
+            return _End.END
+
+    try:
+        while (value := portal.call(step, hint=hint)) is not _End.END:
+            yield value
+    finally:
+        portal.call(values.aclose, hint=hint)
+
+
+class _End(Enum):
+    END = 0
 
 
 async def _cancel_rest() -> None:

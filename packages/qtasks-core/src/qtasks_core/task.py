@@ -7,6 +7,9 @@ import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+import msgspec
+from msgspec import Struct
+
 from qtasks_core.errors import (
     CodecError,
     ResultExpiredError,
@@ -15,18 +18,36 @@ from qtasks_core.errors import (
     TaskFailedError,
     WireError,
 )
+from qtasks_core.portal import blocking_iterator
 from qtasks_core.wire import RemoteError, unframe, unpack_error, unpack_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
     from uuid import UUID
 
     from qtasks_core.app import App
     from qtasks_core.contract import Status, TaskRecord
 
-__all__ = ["AddCall", "BlockingTask", "Task", "TaskSnapshot"]
+__all__ = ["AddCall", "BlockingTask", "Progress", "StreamRestart", "Task", "TaskSnapshot"]
 
 R = TypeVar("R")
+
+
+class Progress(Struct, array_like=True, frozen=True):
+    """How far a task is."""
+
+    done: float
+    """Steps that are done."""
+    total: float | None = None
+    """Of so many; None is unknown."""
+    message: str = ""
+    """For people."""
+
+
+class StreamRestart(Struct, frozen=True):
+    """In a stream: what came before is void, a further attempt begins."""
+
+    attempt: int
 
 
 class TaskSnapshot(Generic[R]):
@@ -45,6 +66,11 @@ class TaskSnapshot(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_name} {self.uuid} {self.status}>"
+
+    @property
+    def app(self) -> App:
+        """The app it belongs to."""
+        return self._app
 
     @property
     def record(self) -> TaskRecord:
@@ -131,6 +157,16 @@ class TaskSnapshot(Generic[R]):
         """Its result; None while there is none."""
         return None if self._record.result is None else self._decode_result(self._record)
 
+    @property
+    def progress(self) -> Progress | None:
+        """The last mark that the task made with `ctx.progress(…)`; None while there is none."""
+        return None if self._record.progress is None else msgspec.msgpack.decode(self._record.progress, type=Progress)
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether its result holds only the first `generator_items` of the values that it yielded."""
+        return "truncated" in self._record.extra
+
     @cached_property
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         message = unpack_message(self._record.body)
@@ -190,6 +226,43 @@ class Task(TaskSnapshot[R]):
         self._record = await self._app.record(self.uuid)
         return self
 
+    async def cancel(self, reason: str = "cancelled by its caller") -> bool:
+        """Ask for the end of the task, whether it waits or runs.
+
+        Parameters:
+            reason: Kept with the task.
+
+        Returns:
+            True: it was asked for. False: the task had ended.
+
+        Raises:
+            ResultExpiredError: Nothing is known of the task.
+            ConfigError: This broker has no way to reach running tasks; names the setting that gives it one.
+        """
+        return await (await self._app.engine().control()).cancel(self.uuid, reason)
+
+    async def stream(self) -> AsyncGenerator[Any, None]:
+        """Yield what the task yields: from its first value on, while it runs and after it ended.
+
+        A further attempt begins anew: then a `StreamRestart` comes before its first value.
+
+        Raises:
+            TaskFailedError: The task raised; what it had yielded came before.
+            TaskCancelledError: It was cancelled or expired.
+            ResultExpiredError: Nothing is known of it.
+        """
+        run: tuple[int, int, float] | None = None
+        async for event in self._app.engine().events(self.uuid):
+            if event.kind != "yield":
+                continue
+            if run is not None and run != event.run:
+                yield StreamRestart(event.run[0])
+            run = event.run
+            yield self._app.decode_value(event.value)
+        record = await self._final(None)
+        if record.status != "success":
+            self._outcome(record)
+
     async def _final(self, timeout: float | None) -> TaskRecord:
         if self._record.ttl_s == 0:
             raise ResultExpiredError(f"task {self.task_name} {self.uuid} was added with results=False: none is kept")
@@ -208,17 +281,27 @@ class BlockingTask(TaskSnapshot[R]):
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return the value; see `Task.result`."""
-        return self._outcome(self._renew(self._cross("wait", timeout, hint="result")).record)
+        return self._outcome(self.renewed(self._cross("wait", timeout, hint="result")).record)
 
     def wait(self, timeout: float | None = None) -> BlockingTask[R]:
         """Wait for the end and return self, renewed; see `Task.wait`."""
-        return self._renew(self._cross("wait", timeout))
+        return self.renewed(self._cross("wait", timeout))
 
     def refresh(self) -> BlockingTask[R]:
         """Read the record again and return self; see `Task.refresh`."""
-        return self._renew(self._cross("refresh"))
+        return self.renewed(self._cross("refresh"))
 
-    def _renew(self, twin: Task[R]) -> BlockingTask[R]:
+    def cancel(self, reason: str = "cancelled by its caller") -> bool:
+        """Ask for the end of the task; see `Task.cancel`."""
+        asked: bool = self._cross("cancel", reason)
+        return asked
+
+    def stream(self) -> Iterator[Any]:
+        """Yield what the task yields; see `Task.stream`."""
+        return blocking_iterator(self._app.portal, self.aio.stream(), "task.aio.stream()")
+
+    def renewed(self, twin: Task[R]) -> BlockingTask[R]:
+        """Take what the awaitable form knows; return self."""
         self._record = twin.record
         return self
 
