@@ -288,8 +288,10 @@ class SqliteBroker(SqliteOperator):
         lease, self.lease = self.lease, None
         self._queues, self._held = {}, {}
         if lease is not None:
-            await self._database.write(lambda transaction: _workers.leave(transaction, lease))
-            let_go(self._database.path, self._lock)
+            try:
+                await self._database.write(lambda transaction: _workers.leave(transaction, lease))
+            finally:  # where it cannot say so, others find the lock free and take over what it held
+                let_go(self._database.path, self._lock)
 
 
 def _to_delivery(row: Claimed, lease: int, data: bytes, uuid: bytes | None) -> Delivery:
