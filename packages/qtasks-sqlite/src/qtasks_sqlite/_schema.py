@@ -21,7 +21,8 @@ __all__ = ["MIGRATIONS", "check", "migrate"]
 #   data     the envelope; its body is the record's body too
 #   record   what the envelope does not say
 #   lease    the registration of the worker that holds it; its number is never used again
-#   turn     how often it was taken: with the lease it is the fence of a delivery
+#   turn     number of the claim that took it, of all under that lease: with the lease it is the fence of a delivery,
+#            also where a row went and the same uuid came back as a row of the same id
 # A worker's lock names the file that it holds locked while it lives.
 # Queues have numbers of their own in each namespace: index entries stay short and apps stay apart at no cost.
 FIRST = (

@@ -44,8 +44,8 @@ verdicts = st.sampled_from(("ack", "ack", "retry", "retry later", "release", "re
 class BrokerMachine(RuleBasedStateMachine):
     """A broker with three workers that take, settle, die, pause and come back.
 
-    What a cancelled call still returns is a matter of time. So no rule is drawn by what the model holds (hypothesis wants
-    the same draws to go on the same way): one that finds nothing to do does nothing.
+    What a cancelled call still returns is a matter of time, and hypothesis wants the same draws to go on the same way.
+    So no rule is enabled by what the model holds: one that finds nothing to do does nothing.
     """
 
     subject: ClassVar[Subject]
