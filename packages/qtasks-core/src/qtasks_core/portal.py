@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qtasks_core.errors import BlockingCallError
 from qtasks_core.forks import after_fork, keep_for_ever
+from qtasks_core.loops import close_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -24,7 +25,6 @@ logger = logging.getLogger("qtasks.engine")
 T = TypeVar("T")
 
 _EXIT_TIMEOUT_S = 5.0
-_CANCEL_TIMEOUT_S = 1.0
 
 
 class Portal:
@@ -115,10 +115,8 @@ class Portal:
             asyncio.set_event_loop(loop)
             try:
                 loop.run_forever()
-                loop.run_until_complete(_cancel_rest())
-                loop.run_until_complete(loop.shutdown_asyncgens())
             finally:
-                loop.close()
+                close_loop(loop)
 
         threading.Thread(target=run, name=self._name, daemon=True).start()
         return loop
@@ -132,16 +130,6 @@ class Portal:
         self._lock = threading.Lock()
         self._loop = None
         self._borrowed = None
-
-
-async def _cancel_rest() -> None:
-    """Let nobody wait for ever for a loop that has stopped: what is done is handed over, the rest cancelled."""
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
-        task.cancel()
-    if rest:
-        await asyncio.wait(rest, timeout=_CANCEL_TIMEOUT_S)
-    await asyncio.sleep(0)
 
 
 class _Call(Generic[T]):

@@ -9,6 +9,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.loops import close_loop
 from qtasks_core.naming import new_worker_name
 from qtasks_core.parent import ParentWatch
 from qtasks_core.worker.announcer import Announcer
@@ -49,8 +50,11 @@ class DefaultStarter:
             app: The app whose tasks it runs.
             options: What differs from the app's settings.
         """
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner = asyncio.Runner(loop_factory=loop_factory())
+        try:
             return runner.run(_Process(app, options).main())
+        finally:
+            close_loop(runner.get_loop())
 
 
 class _Process:
