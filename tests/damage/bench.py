@@ -14,6 +14,7 @@ from qtasks_core.contract import Envelope, Inspectable, Message
 from qtasks_core.naming import new_uuid
 from qtasks_core.wire import pack_message
 from qtasks_core.worker.worker import DefaultWorker
+from qtasks_sqlite import SqliteBroker
 from qtasks_testing.polling import eventually
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from qtasks_core.contract import Broker, Depth, TaskRecord
+    from qtasks_sqlite._database import Database
 
 __all__ = ["NO_ARGUMENTS", "Bench", "body_of", "damage_file", "set_row"]
 
@@ -51,9 +53,9 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def worker(
-        self, name: str = "worker", *, concurrency: int = 4, patience_s: float = 5.0
+        self, name: str = "worker", *, concurrency: int = 4, patience_s: float = 5.0, unwritten: int = 0
     ) -> AsyncIterator[DefaultWorker]:
-        """Run a worker; at the end it is drained, and has written everything."""
+        """Run a worker; at the end it is drained, and has written everything but *unwritten* outcomes."""
         engine = self.app.core.new_engine(name)
         await engine.start(control=True)
         worker = DefaultWorker(self.app.core, engine, name=name, queues=(QUEUE,), concurrency=concurrency)
@@ -65,7 +67,7 @@ class Bench:
             await worker.stop()
             await self.app.stop()
         assert drained
-        assert 0 == worker.unwritten
+        assert unwritten == worker.unwritten
 
     async def inject(self, body: bytes, **fields: Any) -> UUID:
         """Put an envelope on the queue that no client of this version would make."""
@@ -101,6 +103,13 @@ class Bench:
             return (0, 0) == (depth.ready, depth.running)
 
         await eventually(nothing_is_held, PATIENCE_S, "everything settled")
+
+    @property
+    def database(self) -> Database:
+        """What the components of SQLite share."""
+        broker = self.broker
+        assert isinstance(broker, SqliteBroker)
+        return broker._database
 
     async def _double(self, number: int) -> int:
         return number * 2

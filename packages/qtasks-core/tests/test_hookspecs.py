@@ -299,6 +299,14 @@ async def test_a_call_site_gives_all_arguments(name: str, app: QueueTasks, runni
     assert 3 == result
 
 
+async def test_a_running_worker_freezes_the_hot_triggers_and_no_others(app: QueueTasks, running: Running) -> None:
+    """What is frozen is what the table calls hot, so that a plugin is refused for these only."""
+    async with running(app):
+        frozen = {name for freeze in app.core.triggers._frozen.values() for name in freeze.names}
+
+    assert {row.name for row in ROWS if row.marks == "hot"} - SITES_TO_COME == frozen
+
+
 def test_pluggy_is_not_loaded_before_the_first_plugin() -> None:
     """An app without plugins never imports it; the first plugin does."""
     script = (

@@ -13,7 +13,7 @@ from collections.abc import Sized
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from qtasks_core.errors import RefusedError, SendRefusedError, SendUnknownError, UnavailableError
+from qtasks_core.errors import ItemError, RefusedError, SendRefusedError, SendUnknownError, UnavailableError
 from qtasks_core.room import Room
 
 if TYPE_CHECKING:
@@ -274,7 +274,8 @@ class GroupCommit(Generic[T]):
     async def _isolate(self, batch: list[_Entry[T]], error: Exception) -> PerItem:
         """One bad item must not fail its batch mates: after an unforeseen error write them one by one."""
         if len(batch) == 1:
-            logger.error("%s: the component failed: %r", self._name, error, exc_info=error)
+            if not isinstance(error, ItemError):
+                logger.error("%s: the component failed: %r", self._name, error, exc_info=error)
             return [error]
         return [(await self._write_all([entry]))[0] for entry in batch]
 

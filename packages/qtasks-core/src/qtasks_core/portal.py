@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qtasks_core.errors import BlockingCallError
 from qtasks_core.forks import after_fork, keep_for_ever
+from qtasks_core.loops import close_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -25,7 +26,6 @@ logger = logging.getLogger("qtasks.engine")
 T = TypeVar("T")
 
 _EXIT_TIMEOUT_S = 5.0
-_CANCEL_TIMEOUT_S = 1.0
 
 
 class Portal:
@@ -116,10 +116,8 @@ class Portal:
             asyncio.set_event_loop(loop)
             try:
                 loop.run_forever()
-                loop.run_until_complete(_cancel_rest())
-                loop.run_until_complete(loop.shutdown_asyncgens())
             finally:
-                loop.close()
+                close_loop(loop)
 
         threading.Thread(target=run, name=self._name, daemon=True).start()
         return loop
@@ -135,6 +133,7 @@ class Portal:
         self._borrowed = None
 
 
+<<<<<<< HEAD
 def blocking_iterator(portal: Portal, values: AsyncGenerator[T, None], hint: str) -> Iterator[T]:
     """Yield what an asynchronous generator yields; each step crosses the portal.
 
@@ -171,6 +170,8 @@ async def _cancel_rest() -> None:
     await asyncio.sleep(0)
 
 
+=======
+>>>>>>> origin/main
 class _Call(Generic[T]):
     """One coroutine on a loop, seen from the thread that waits for it."""
 

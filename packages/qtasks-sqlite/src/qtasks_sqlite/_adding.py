@@ -39,7 +39,7 @@ INSERT = """
 THERE = f"SELECT id, NOT {UNEXPIRED} FROM tasks WHERE uuid = ? AND ns = ?"
 REOPEN = """
     UPDATE tasks SET state = :state, queue = :queue, priority = :priority, pos = :pos, data = :data, lease = NULL,
-        crashes = 0, turn = turn + 1, reason = NULL,
+        crashes = 0, reason = NULL,
         status = CASE WHEN :fresh THEN :status ELSE coalesce(status, :status) END,
         expires = NULL, record = CASE WHEN :fresh THEN :record ELSE coalesce(:record, record) END,
         name = CASE WHEN :name = '' THEN name ELSE :name END

@@ -22,12 +22,12 @@ __all__ = ["Claim", "ClaimCall", "Claimed", "Taken", "waiting"]
 # (_values.py). As JSON with hexadecimal data, since SQLite before 3.39 cuts what is joined at its first zero byte.
 SMALL_BYTES = 4096  # a larger message is fetched as it is, and so is a damaged one, which does not hold its row's uuid
 TEXT = f"""
-    '[' || group_concat('[' || id || ',' || turn || ',' || crashes || ',"' ||
+    '[' || group_concat('[' || id || ',' || crashes || ',"' ||
         CASE WHEN length(data) <= {SMALL_BYTES} AND instr(data, uuid) THEN hex(data) ELSE '-' END || '"]') || ']'"""
 ONE_QUEUE = f"""
     SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
         json_group_array(id), {TEXT}
-    FROM (SELECT id, uuid, turn, crashes, data FROM tasks WHERE queue = ? AND state = {READY}
+    FROM (SELECT id, uuid, crashes, data FROM tasks WHERE queue = ? AND state = {READY}
         ORDER BY priority, pos, id LIMIT ?)"""
 # Each queue is read through the index up to its own limit; `queue IN (...)` would sort all that waits.
 SOME = f"""
@@ -36,13 +36,13 @@ SOME = f"""
 MANY_QUEUES = f"""
     SELECT (SELECT 1 FROM workers WHERE lease = ?), (SELECT min(pos) FROM tasks WHERE state = {DELAYED}),
         json_group_array(id), {TEXT}
-    FROM (SELECT tasks.id, uuid, turn, crashes, data FROM
+    FROM (SELECT tasks.id, uuid, crashes, data FROM
         (SELECT * FROM (%s) ORDER BY priority, pos, id LIMIT ?) AS first CROSS JOIN tasks ON tasks.id = first.id
         ORDER BY first.priority, first.pos, first.id)"""
-MARK = f"UPDATE tasks SET state = {RUNNING}, lease = ?, turn = turn + 1 WHERE id IN (SELECT value FROM json_each(?))"
+MARK = f"UPDATE tasks SET state = {RUNNING}, lease = ?, turn = ? WHERE id IN (SELECT value FROM json_each(?))"
 GIVE_BACK = f"""
     UPDATE tasks SET state = {READY}, lease = NULL
-    WHERE state = {RUNNING} AND lease = ? AND id IN (SELECT value FROM json_each(?))"""
+    WHERE state = {RUNNING} AND lease = ? AND turn = ? AND id IN (SELECT value FROM json_each(?))"""
 MOVE = f"UPDATE tasks SET state = {READY} WHERE state = {DELAYED} AND pos <= ?"
 SOME_READY = f"SELECT EXISTS (SELECT 1 FROM tasks WHERE queue = ? AND state = {READY})"
 
@@ -52,12 +52,14 @@ class Claim(NamedTuple):
 
     Parameters:
         lease: The worker's registration.
+        turn: Number of this claim under that registration.
         limit: Most messages in all.
         queues: Numbers of queues, and most messages of each.
         now: Epoch microseconds.
     """
 
     lease: int
+    turn: int
     limit: int
     queues: Sequence[tuple[int, int]]
     now: int
@@ -67,7 +69,6 @@ class Claimed(Struct, array_like=True, gc=False):
     """A message that is held now."""
 
     id: int
-    turn: int  # before this taking
     crashes: int
     text: str  # hexadecimal, or "-": it is among the others
 
@@ -119,14 +120,14 @@ class ClaimCall:
             transaction.effects.ready = True  # perhaps more than this worker takes
         if text is None:
             return NOTHING
-        connection.execute(MARK, (wanted.lease, ids))
+        connection.execute(MARK, (wanted.lease, wanted.turn, ids))
         self._ids = ids
         return Taken(text, _others(connection, text) if '"-"' in text else {})
 
     def give_back(self, transaction: Transaction) -> None:
         """Put what was taken where it was, uncharged: nobody has seen it."""
         if self._ids is not None:
-            transaction.connection.execute(GIVE_BACK, (self._wanted.lease, self._ids))
+            transaction.connection.execute(GIVE_BACK, (self._wanted.lease, self._wanted.turn, self._ids))
             transaction.effects.ready = True
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtasks_core.errors import ConfigError
 from qtasks_sqlite._faults import is_busy, opening_fault
-from qtasks_sqlite._schema import migrate
+from qtasks_sqlite._schema import check, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,8 @@ def _open(path: Path, prepare: Callable[[sqlite3.Connection, Path], None]) -> sq
 
 
 def _prepare_writer(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; no effect on an old one
+    if check(connection, path) == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is a table
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise ConfigError(f"SQLite gave journal mode {mode!r}; expected 'wal', which needs a local disk")

@@ -10,7 +10,7 @@ import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from qtasks_core.errors import QTasksError, UnavailableError
+from qtasks_core.errors import UnavailableError
 from qtasks_sqlite._faults import opening_fault
 from qtasks_sqlite._location import locate, refuse_network_disk
 from qtasks_sqlite._reader import Looker, Reader
@@ -167,7 +167,7 @@ class Database:
             refuse_network_disk(self.path)
             opening.set_result(Session(self, self._namespace, self._wait_s))
         except Exception as error:  # noqa: BLE001  # start() raises it
-            opening.set_exception(error if isinstance(error, QTasksError) else opening_fault(error, self.path))
+            opening.set_exception(opening_fault(error, self.path))
 
 
 class Session:

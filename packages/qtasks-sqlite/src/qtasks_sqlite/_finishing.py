@@ -59,7 +59,7 @@ BURY = f"""
 
 
 class Token(Struct, frozen=True, gc=False):
-    """What says, for a delivery, which row it is, under which registration it is held, and since which taking."""
+    """What says, for a delivery, which row it is, under which registration it is held, and by which claim."""
 
     id: int
     lease: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 import time
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -16,7 +17,6 @@ from qtasks_sqlite._loops import answer_all
 
 if TYPE_CHECKING:
     import asyncio
-    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 IDLE, PATIENT, URGENT = range(3)
 HEARING_TICK_S = 0.04  # the net under the bell
 DEAF_TICK_S = 0.02
+FAULT_REST_S = 0.5
 BURST_LOOKS, BURST_PAUSE_S = 20, 0.0003  # the bell rings before the commit can be seen
 CALM = 4  # looking takes at most one part in so many of the thread's time while others write all the time,
 SLACK_S = 0.005  # counted over a little while: the first looks after a quiet time need not wait
@@ -80,6 +81,7 @@ class Reader:
         self._version = -1
         self._due = math.inf
         self._rest_until = 0.0
+        self._fault = ""
         self._connection = open_reader(path, wait_s)
         self._bell = open_doorbell(path.with_name(path.name + "-wal"))
         self._thread = Thread(target=self._run, name="qtasks-sqlite-reader", daemon=True)
@@ -146,11 +148,20 @@ class Reader:
             changed = self._changed(BURST_LOOKS if heard else 1)
             if changed or poked or self._due <= self._clock():
                 self._look(changed=changed)
-        except Exception as error:
-            if not is_busy(error):
-                logger.exception("%s: looking for changes failed", self._path)
-            self._rest_until = time.monotonic() + DEAF_TICK_S
-            self._poked = True
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next look may be better
+            self._look_later(error)
+        else:
+            self._fault = ""
+
+    def _look_later(self, error: Exception) -> None:
+        """Look again for all that wait, after a rest: a fault that stays takes neither the processor nor the log."""
+        busy = is_busy(error)
+        if not busy and str(error) != self._fault:
+            self._fault = str(error)
+            foreseen = isinstance(error, sqlite3.Error)
+            logger.error("%s: looking for changes failed: %s", self._path, error, exc_info=not foreseen)
+        self._version = -1
+        self._rest_until = time.monotonic() + (DEAF_TICK_S if busy else FAULT_REST_S)
 
     def _changed(self, looks: int) -> bool:
         for look in range(looks):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["MIGRATIONS", "migrate"]
+__all__ = ["MIGRATIONS", "check", "migrate"]
 
 # One row is a task for its whole life: message while it waits and runs, record from the first moment to its expiry.
 # A second table for records costs twice the writes at the end of each task (measured: 60 us a life against 35).
@@ -21,7 +21,8 @@ __all__ = ["MIGRATIONS", "migrate"]
 #   data     the envelope; its body is the record's body too
 #   record   what the envelope does not say
 #   lease    the registration of the worker that holds it; its number is never used again
-#   turn     how often it was taken: with the lease it is the fence of a delivery
+#   turn     number of the claim that took it, of all under that lease: with the lease it is the fence of a delivery,
+#            also where a row went and the same uuid came back as a row of the same id
 # A worker's lock names the file that it holds locked while it lives.
 # Queues have numbers of their own in each namespace: index entries stay short and apps stay apart at no cost.
 FIRST = (
@@ -56,39 +57,39 @@ FIRST = (
     "CREATE INDEX config_expires ON config (expires) WHERE expires IS NOT NULL",
 )
 MIGRATIONS: Sequence[Sequence[str]] = (FIRST,)
+LOOK = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
 
 
-def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Bring the file to this version of the tables, in one transaction.
+def check(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> int:
+    """Return the version of the file's tables, 0 for an empty file; to be asked before anything of it is changed.
 
     Raises:
         ConfigError: The file was written by a newer version, or belongs to another program.
     """
-    if _version(connection) == len(migrations):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = _version(connection)
-        _check(connection, version, len(migrations), path)
-        for statement in (statement for step in migrations[version:] for statement in step):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {max(version, len(migrations))}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _check(connection: sqlite3.Connection, version: int, known: int, path: Path) -> None:
+    version, tables = connection.execute(LOOK).fetchone()  # at once: another process may be making them
+    known = len(migrations)
     if version > known:
         raise ConfigError(
             f"{str(path)!r} has tables of version {version}, this qtasks-sqlite knows {known}: "
             'pip install --upgrade "qtasks-sqlite"'
         )
-    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if version == 0 and tables:
         raise ConfigError(f"{str(path)!r} is a database of another program; expected an empty one or one of QTasks")
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Bring the file to this version of the tables, in one transaction. Errors as in check()."""
+    if check(connection, path, migrations) == len(migrations):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = check(connection, path, migrations)
+        for statement in (statement for step in migrations[version:] for statement in step):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -8,7 +8,7 @@ from qtasks_sqlite._faults import translate
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from qtasks_core.contract import TaskRecord
@@ -46,19 +46,24 @@ class Transaction:
         path: The file, for messages.
     """
 
-    __slots__ = ("careful", "connection", "effects", "path")
+    __slots__ = ("careful", "connection", "effects", "items", "only", "path")
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
         self.path = path
         self.careful = False  # True: the job's quick way has failed before, it applies each item by itself
         self.effects = Effects()
+        self.items = 0  # how many the last each() was given
+        self.only: int | None = None  # the place of the only item that each() is to apply
 
-    def each(self, items: Iterable[T], apply: Callable[[T], Exception | None]) -> list[Exception | None]:
+    def each(self, items: Sequence[T], apply: Callable[[T], Exception | None]) -> list[Exception | None]:
         """Apply items one by one, each under a savepoint.
 
         Returns, for each, what *apply* returned, or what it raised; then nothing of that item stays.
         """
+        self.items = len(items)
+        if self.only is not None:
+            return [self._one(item, apply) if place == self.only else None for place, item in enumerate(items)]
         return [self._one(item, apply) for item in items]
 
     def _one(self, item: T, apply: Callable[[T], Exception | None]) -> Exception | None:

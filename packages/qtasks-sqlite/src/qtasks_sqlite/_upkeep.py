@@ -68,6 +68,7 @@ class Upkeep:
         self._holder = holder
         self._dead_letter_max = dead_letter_max
         self._ticks = 0
+        self._fault = ""
         self._hurry = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="qtasks-sqlite-upkeep")
 
@@ -85,8 +86,11 @@ class Upkeep:
             self._hurry.clear()
             try:
                 await self._tick()
+                self._fault = ""
             except QTasksError as error:
-                logger.warning("%s: %s", self._database.path, error)
+                if str(error) != self._fault:  # one that stays is told once
+                    self._fault = str(error)
+                    logger.warning("%s: %s", self._database.path, error)
             except Exception:
                 logger.exception("%s: upkeep failed", self._database.path)
             with contextlib.suppress(TimeoutError):

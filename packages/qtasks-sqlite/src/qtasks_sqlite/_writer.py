@@ -32,7 +32,7 @@ sync = getattr(os, "fdatasync", os.fsync)  # what synchronous = FULL would do in
 class Job:
     """Something to do in a transaction."""
 
-    __slots__ = ("durable", "future", "loop", "run")
+    __slots__ = ("durable", "future", "items", "loop", "run")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Job:
         self.durable = durable
         self.loop = loop
         self.future = future
+        self.items = 0  # that could be applied one by one; known after a careful run
 
 
 class _JobError(Exception):
@@ -159,26 +160,48 @@ class Writer:
 
     def _commit(self, jobs: Sequence[Job]) -> list[Any]:
         """Run jobs in one transaction, and without those that cannot be run; return an answer for each."""
-        failed: dict[Job, Exception] = {}
+        done: dict[Job, Any] = {}
         careful: set[Job] = set()
-        while left := [job for job in jobs if job not in failed]:
+        while left := [job for job in jobs if job not in done]:
             try:
-                answers = iter(self._together(left, careful))
-                return [failed[job] if job in failed else next(answers) for job in jobs]
+                done.update(zip(left, self._together(left, careful), strict=True))
             except _JobError as error:
                 if error.job in careful:
-                    failed[error.job] = translate(error.cause, self._path)
+                    done[error.job] = self._apart(error.job, error.cause)
                 careful.add(error.job)
             except Exception as error:  # noqa: BLE001  # not even begun, or not committed
-                if len(left) == 1 or is_busy(error) or isinstance(error, UnavailableError):
-                    failed.update(dict.fromkeys(left, translate(error, self._path)))
-                else:
-                    return [failed[job] if job in failed else self._commit([job])[0] for job in jobs]
-        return [failed[job] for job in jobs]
+                if _concerns_all(error):
+                    done.update(dict.fromkeys(left, translate(error, self._path)))
+                elif len(left) > 1:
+                    done.update({job: self._commit([job])[0] for job in left})
+                elif left[0] in careful:
+                    done[left[0]] = self._apart(left[0], error)
+                careful.update(left)
+        return [done[job] for job in jobs]
 
-    def _together(self, jobs: Sequence[Job], careful: Container[Job]) -> list[Any]:
+    def _apart(self, job: Job, error: Exception) -> Any:
+        """Run each item in a transaction of its own: where one needs more space than there is, its mates may need less.
+
+        SQLite gives up the whole transaction when it lacks space, whatever its savepoints.
+        """
+        if job.items < 2:  # noqa: PLR2004  # it has been tried alone
+            return translate(error, self._path)
+        answers: list[Any] = []
+        for place in range(job.items):
+            try:
+                answers.append(self._together([job], {job}, place)[0][place])
+            except Exception as raised:  # noqa: BLE001  # it is this item's answer
+                cause = raised.cause if isinstance(raised, _JobError) else raised
+                rest = job.items - place if _concerns_all(cause) else 1
+                answers += [translate(cause, self._path)] * rest
+            if len(answers) == job.items:
+                break
+        return answers
+
+    def _together(self, jobs: Sequence[Job], careful: Container[Job], only: int | None = None) -> list[Any]:
         self._begin()
         transaction = Transaction(self._connection, self._path)
+        transaction.only = only
         try:
             answers = [self._run_job(transaction, job, job in careful) for job in jobs]
             self._connection.execute("COMMIT")
@@ -191,10 +214,13 @@ class Writer:
 
     def _run_job(self, transaction: Transaction, job: Job, careful: bool) -> Any:
         transaction.careful = careful
+        transaction.items = 0
         try:
             return job.run(transaction)
         except Exception as error:
             raise _JobError(job, error) from error
+        finally:
+            job.items = transaction.items
 
     def _begin(self) -> None:
         self._check_file()
@@ -221,3 +247,7 @@ class Writer:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _concerns_all(error: Exception) -> bool:
+    return is_busy(error) or isinstance(error, UnavailableError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from typing import TYPE_CHECKING, ClassVar
 
@@ -56,6 +57,7 @@ class SqliteBroker(SqliteOperator):
         self._worker = self._lock = ""
         self._lost: Callable[[Sequence[Delivery]], None] | None = None
         self._held: dict[int, Delivery] = {}
+        self._turns = itertools.count(1)
         self._idle: set[asyncio.Future[None]] = set()
         self._upkeep: Upkeep | None = None
 
@@ -114,12 +116,15 @@ class SqliteBroker(SqliteOperator):
         while self._started:
             lease, wanted = self.lease, self._wanted(limit, per_queue)
             if lease is not None and wanted:
-                taken = await self._claim(Claim(lease, limit, wanted, to_micros(self._context.clock())))
-                if taken is not None and taken.text is not None:
-                    return self._deliver(lease, taken)
+                claim = Claim(lease, next(self._turns), limit, wanted, to_micros(self._context.clock()))
+                taken = await self._claim(claim)
+                if self.lease != lease:
+                    continue  # evicted meanwhile, and lost() is told: of what was on its way nobody has heard
                 if taken is None:
                     await self.rejoin(lease)
                     continue
+                if taken.text is not None:
+                    return self._deliver(claim, taken)
             await self._wait()
         raise UnavailableError("the broker was stopped")
 
@@ -141,11 +146,11 @@ class SqliteBroker(SqliteOperator):
                 self._database.write(call.give_back, durable=False)
             raise
 
-    def _deliver(self, lease: int, taken: Taken) -> list[Delivery]:
+    def _deliver(self, claim: Claim, taken: Taken) -> list[Delivery]:
         deliveries = []
         for row in taken.messages():
             uuid, data = taken.others[row.id] if row.text == "-" else (None, bytes.fromhex(row.text))
-            delivery = _to_delivery(row, lease, data, uuid)
+            delivery = _to_delivery(row, claim, data, uuid)
             self._held[row.id] = delivery
             deliveries.append(delivery)
         return deliveries
@@ -288,11 +293,13 @@ class SqliteBroker(SqliteOperator):
         lease, self.lease = self.lease, None
         self._queues, self._held = {}, {}
         if lease is not None:
-            await self._database.write(lambda transaction: _workers.leave(transaction, lease))
-            let_go(self._database.path, self._lock)
+            try:
+                await self._database.write(lambda transaction: _workers.leave(transaction, lease))
+            finally:  # where it cannot say so, others find the lock free and take over what it held
+                let_go(self._database.path, self._lock)
 
 
-def _to_delivery(row: Claimed, lease: int, data: bytes, uuid: bytes | None) -> Delivery:
+def _to_delivery(row: Claimed, claim: Claim, data: bytes, uuid: bytes | None) -> Delivery:
     """Decode a message; under another id than its row's it could never be settled, so it is as good as unreadable."""
     crashes = row.crashes
     try:
@@ -300,8 +307,8 @@ def _to_delivery(row: Claimed, lease: int, data: bytes, uuid: bytes | None) -> D
     except UNREADABLE:
         envelope = None
     if envelope is None or uuid not in {None, envelope.uuid.bytes}:
-        return Delivery(None, Token(row.id, lease, row.turn + 1, None), crashes, crashes > 0, data)
-    token = Token(row.id, lease, row.turn + 1, envelope.uuid.bytes)
+        return Delivery(None, Token(row.id, claim.lease, claim.turn, None), crashes, crashes > 0, data)
+    token = Token(row.id, claim.lease, claim.turn, envelope.uuid.bytes)
     return Delivery(envelope, token, envelope.crashes + crashes, crashes > 0)
 
 

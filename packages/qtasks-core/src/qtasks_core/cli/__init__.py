@@ -19,6 +19,11 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     Raises:
         SystemExit: Always.
     """
-    from qtasks_core.cli.group import qtasks  # noqa: PLC0415  # click is loaded by those who use the command line only
+    from qtasks_core.cli.exit import limit_exit  # noqa: PLC0415  # loaded by those who use the command line only
+    from qtasks_core.cli.group import qtasks  # noqa: PLC0415
 
-    qtasks.main(args=args)
+    try:
+        qtasks.main(args=args)
+    except SystemExit as ended:
+        limit_exit(ended.code if isinstance(ended.code, int) else 0)
+        raise

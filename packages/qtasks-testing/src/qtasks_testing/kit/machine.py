@@ -42,7 +42,11 @@ verdicts = st.sampled_from(("ack", "ack", "retry", "retry later", "release", "re
 
 
 class BrokerMachine(RuleBasedStateMachine):
-    """A broker with three workers that take, settle, die, pause and come back."""
+    """A broker with three workers that take, settle, die, pause and come back.
+
+    What a cancelled call still returns is a matter of time, and hypothesis wants the same draws to go on the same way.
+    So no rule is enabled by what the model holds: one that finds nothing to do does nothing.
+    """
 
     subject: ClassVar[Subject]
 
@@ -88,21 +92,23 @@ class BrokerMachine(RuleBasedStateMachine):
             self.model.send(item, now)
         self.sent += new
 
-    @precondition(lambda self: self._served())
     @rule(pick=st.integers(0, 9), limit=st.integers(1, 4))
     def receive(self, pick: int, limit: int) -> None:
         """Take what is there."""
         served = self._served()
+        if not served:
+            return
         worker = served[pick % len(served)]
         got = self.run(self.consumers[worker].receive(limit))
         self.model.receive(worker, got, self.queues[worker], self.now())
 
-    @precondition(lambda self: len(self._served()) < len(WORKERS))
     @rule(pick=st.integers(0, 9), limit=st.integers(1, 4))
     def receive_nothing(self, pick: int, limit: int) -> None:
         """See that nothing comes where nothing may."""
-        unserved = [worker for worker in WORKERS if worker not in self._served()]
-        assert not self.run(self._receive_briefly(unserved[pick % len(unserved)], limit))
+        served = self._served()
+        unserved = [worker for worker in WORKERS if worker not in served]
+        if unserved:
+            assert not self.run(self._receive_briefly(unserved[pick % len(unserved)], limit))
 
     @rule(worker=workers, limit=st.integers(1, 4), turns=st.sampled_from((0, 1, 1, 2, 2, 3, 5, 9)))
     def receive_cancelled(self, worker: str, limit: int, turns: int) -> None:
@@ -124,11 +130,12 @@ class BrokerMachine(RuleBasedStateMachine):
         self.refused += [item.delivery for item, mine in zip(outcomes, own, strict=True) if not mine]
         assert [type(answer) for answer in answers] == [type(None) if mine else FencedError for mine in own]
 
-    @precondition(lambda self: self.model.in_other_hands())
     @rule(pick=st.integers(0, 9), verdict=verdicts)
     def settle_late(self, pick: int, verdict: str) -> None:
         """Let an old owner settle what somebody holds now."""
         late = self.model.in_other_hands()
+        if not late:
+            return
         worker, delivery = late[pick % len(late)]
         answers = self.run(self.consumers[worker].settle(_outcome(delivery, verdict)))
         self.refused.append(delivery)

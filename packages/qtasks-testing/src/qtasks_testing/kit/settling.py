@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qtasks_core.contract import Ack, Dead, Depth, Release, Retry
-from qtasks_core.errors import FencedError
+from qtasks_core.errors import AlreadyExists, FencedError
 from qtasks_testing.kit.requirements import requires
 from qtasks_testing.kit.samples import (
     body,
@@ -221,6 +221,37 @@ class SettleTests(Suite):
 
         assert [type(answer) for answer in answers] == [FencedError]
         await consumer.ack(held)
+
+    async def test_a_uuid_that_was_acknowledged_may_be_sent_again(self, bench: Bench) -> None:
+        """It is forgotten, so this is another message: what settled the first one settles nothing of it."""
+        sender, consumer = await bench.sender(), await bench.consumer()
+        sent = envelope()
+        await sender.send([sent])
+        before = await consumer.take_one()
+        await consumer.ack(before)
+
+        assert list(await sender.send([sent])) == [None]
+        held = await consumer.take_one()
+        answers = await consumer.settle(outcome(before))
+
+        assert [type(answer) for answer in answers] == [FencedError]
+        assert (held.envelope, held.crashes, held.suspect) == (sent, 0, False)
+        await consumer.ack(held)
+        await assert_depth(consumer.broker, Depth(0, 0, 0, 0))
+
+    @requires(Trait.IDENTITY)
+    async def test_a_dead_letter_is_there_already(self, bench: Bench) -> None:
+        """Sent again by whoever missed the first answer, it comes back neither as a message nor as a second letter."""
+        sender, consumer = await bench.sender(), await bench.consumer()
+        sent = envelope()
+        await sender.send([sent])
+        await consumer.settle(outcome(await consumer.take_one(), Dead("why")))
+
+        answers = await sender.send([sent])
+
+        assert [type(answer) for answer in answers] == [AlreadyExists]
+        assert await consumer.drain() == []
+        await assert_depth(consumer.broker, Depth(0, 0, 0, 1))
 
     async def test_follow_ups_are_sent_with_the_verdict(self, bench: Bench) -> None:
         """Successors of a task leave with its end, in their own queues and at their own times."""

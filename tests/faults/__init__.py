@@ -1,0 +1,1 @@
+"""Faults with real processes: killed, stopped, held up, told to stop twice, forked."""

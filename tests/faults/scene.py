@@ -1,0 +1,54 @@
+"""The folder in which all processes of one test work: their files, their ledger, and how they are started."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from qtasks_testing.ledger import Ledger
+    from qtasks_testing.processes import WorkerProcess
+
+__all__ = ["PATIENCE_S", "Scene"]
+
+PATIENCE_S = 30.0
+"""For what should take a moment, on a machine that has other things to do."""
+
+
+class Scene:
+    """One folder.
+
+    Parameters:
+        folder: Where the processes work.
+        ledger: What tasks record in.
+        modules: Where the modules of these tests are.
+        start: Starts a `WorkerProcess`.
+    """
+
+    def __init__(self, folder: Path, ledger: Ledger, modules: Path, start: Callable[..., WorkerProcess]) -> None:
+        self.folder = folder
+        self.ledger = ledger
+        self._modules = str(modules)
+        self._start = start
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Return the variables for a process that imports modules of these tests."""
+        paths = [self._modules, *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables}
+
+    def worker(
+        self, name: str, app: str = "faults.tasks", *, env: Mapping[str, str] | None = None, **options: Any
+    ) -> WorkerProcess:
+        """Start a worker of that name.
+
+        Parameters:
+            name: Also of its log.
+            app: What it runs.
+            env: Variables of its own.
+            options: Further ones of `WorkerProcess`.
+        """
+        log_path = self.folder / f"{name}.log"
+        return self._start(app, log_path=log_path, name=name, env=self.environment(**(env or {})), **options)

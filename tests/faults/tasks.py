@@ -1,0 +1,87 @@
+"""The app of the workers in these tests; file and ledger are in the folder that a worker is started in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+from qtasks import QueueTasks
+from qtasks_testing.ledger import Ledger
+
+app = QueueTasks("faults", "sqlite:///faults.db")
+ledger = Ledger("ledger")
+
+
+@app.task
+async def work(key: str, seconds: float = 0.0) -> int:
+    ledger.record(key, "start")
+    await asyncio.sleep(seconds)
+    ledger.record(key, "end")
+    return os.getpid()
+
+
+@app.task
+async def wait_for_file(key: str, path: str) -> int:
+    """Go on when somebody has made the file."""
+    ledger.record(key, "start")
+    while not Path(path).exists():
+        await asyncio.sleep(0.01)
+    ledger.record(key, "end")
+    return os.getpid()
+
+
+@app.task
+def wait_in_thread(key: str, path: str) -> int:
+    """Do the same where nobody can stop it."""
+    ledger.record(key, "start")
+    while not Path(path).exists():
+        time.sleep(0.01)
+    ledger.record(key, "end")
+    return os.getpid()
+
+
+@app.task
+async def wait_deafly(key: str, path: str) -> int:
+    """Do the same, and do not listen when told to stop."""
+    ledger.record(key, "start")
+    while not Path(path).exists():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
+    ledger.record(key, "end")
+    return os.getpid()
+
+
+@app.task
+async def kill_worker(key: str) -> None:
+    """Kill it when those that came together have begun."""
+    ledger.record(key, "start")
+    await asyncio.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+async def hold_interpreter(key: str, seconds: int) -> int:
+    """Hold the interpreter's lock, as badly written extensions do: nothing else runs in this process."""
+    ledger.record(key, "start")
+    ctypes.PyDLL(None).sleep(seconds)
+    ledger.record(key, "end")
+    return os.getpid()
+
+
+@app.task
+def hold_interpreter_in_thread(key: str, seconds: int) -> int:
+    ledger.record(key, "start")
+    ctypes.PyDLL(None).sleep(seconds)
+    ledger.record(key, "end")
+    return os.getpid()
+
+
+@app.task
+async def wait_beside_loop(key: str, path: str) -> int:
+    """Do the same in a thread that is not the worker's, and that the interpreter waits for at its end."""
+    return await asyncio.to_thread(wait_in_thread, key, path)
