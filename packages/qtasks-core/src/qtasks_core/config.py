@@ -30,6 +30,7 @@ _EXPECTED = {
     "dead_letter": "true or false",
     "max_abandoned": "a whole number, 1 or more, or nothing: then it is concurrency",
     "priority_bands": "a list of whole numbers from -128 to 127",
+    "queue_concurrency": "numbers of tasks by queue, each 1 or more, as in slow=2,mail=4",
     "queues": "a list of names, none of them empty",
     "retry_backoff": "seconds, 0 or more, or 'exponential'",
     "wire_version": f"{CURRENT_WIRE_VERSION!r}, the only version there is",
@@ -48,6 +49,8 @@ class QueueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Tasks that one worker runs at the same time."""
     queues: tuple[Name, ...] = ("default",)
     """Queues that a worker takes from when it is not told otherwise; the first is the default of new tasks."""
+    queue_concurrency: dict[Name, Count] = {}
+    """Most tasks of a queue that one worker runs at the same time; as a variable: `slow=2,mail=4`."""
     priority_bands: tuple[Priority, ...] = (0,)
     """Bands declared on brokers without strict priority; must hold 0."""
     send_timeout: Seconds = 30.0
@@ -152,7 +155,9 @@ def _expect_a_name(label: str, queues: tuple[str, ...]) -> None:
 
 def _from_text(name: str, text: str, type_: Any) -> Any:
     raw: Any = text
-    if name in _LISTS:
+    if name == "queue_concurrency":
+        raw = dict(part.strip().rpartition("=")[::2] for part in text.split(",") if part.strip())
+    elif name in _LISTS:
         raw = [part.strip() for part in text.split(",") if part.strip()]
     elif name == "retry_backoff" and text != "exponential":
         type_ = float

@@ -473,7 +473,25 @@ class Execution(Protocol):
 
     @property
     def signature(self) -> Signature:
-        """The function's parameters."""
+        """The function's parameters, as callers see them."""
+        ...
+
+    @property
+    def context(self) -> Any:
+        """What the task knows of its own run."""
+        ...
+
+    @property
+    def generate_handler(self) -> Callable[[Any], Any] | None:
+        """Gets what a generator yields; what it returns is stored and sent back."""
+        ...
+
+    def yields(self) -> Any:
+        """Return where a generator's values go (`qtasks_core.worker.yielding.Yields`)."""
+        ...
+
+    def is_stopped(self) -> bool:
+        """Tell whether somebody asked for the end of this run."""
         ...
 
 

@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     from qtasks_core.components import Components
     from qtasks_core.config import QueueConfig
     from qtasks_core.context import AppContext
-<<<<<<< ours
-    from qtasks_core.contract import Component, Event, Serializer, TaskRecord
-=======
-    from qtasks_core.contract import Component, Serializer, TaskRecord, Worker
->>>>>>> theirs
+    from qtasks_core.contract import Component, Event, Serializer, TaskRecord, Worker
     from qtasks_core.options import Draft
     from qtasks_core.triggers import Triggers
     from qtasks_core.writes import Addition

@@ -133,7 +133,6 @@ class Portal:
         self._borrowed = None
 
 
-<<<<<<< HEAD
 def blocking_iterator(portal: Portal, values: AsyncGenerator[T, None], hint: str) -> Iterator[T]:
     """Yield what an asynchronous generator yields; each step crosses the portal.
 
@@ -160,18 +159,6 @@ class _End(Enum):
     END = 0
 
 
-async def _cancel_rest() -> None:
-    """Let nobody wait for ever for a loop that has stopped: what is done is handed over, the rest cancelled."""
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
-        task.cancel()
-    if rest:
-        await asyncio.wait(rest, timeout=_CANCEL_TIMEOUT_S)
-    await asyncio.sleep(0)
-
-
-=======
->>>>>>> origin/main
 class _Call(Generic[T]):
     """One coroutine on a loop, seen from the thread that waits for it."""
 

@@ -13,6 +13,7 @@ from qtasks_core.loops import close_loop
 from qtasks_core.naming import new_worker_name
 from qtasks_core.parent import ParentWatch
 from qtasks_core.stop_signals import StopSignals
+from qtasks_core.supervisor import EXIT_RESTART
 from qtasks_core.worker.announcer import Announcer
 from qtasks_core.worker.worker import DefaultWorker
 
@@ -28,6 +29,7 @@ __all__ = ["DefaultStarter", "loop_factory"]
 logger = logging.getLogger("qtasks.starter")
 
 _EXIT_UNWRITTEN = 1
+
 _SIGNAL_EXIT = 128
 
 
@@ -66,6 +68,7 @@ class _Process:
         self._options = options
         self._name = options.worker_name or new_worker_name()
         self._stopping = asyncio.Event()
+        self._is_exhausted = False
         self._asked = StopSignals()
         self._helpers: set[asyncio.Task[Any]] = set()
 
@@ -91,6 +94,8 @@ class _Process:
             return 0
         await worker.start()
         await self._work(worker, Announcer(self._app, engine, worker))
+        if self._is_exhausted:
+            return EXIT_RESTART
         if worker.unwritten:
             logger.error("%d outcomes could not be written: their tasks will run again", worker.unwritten)
             return _EXIT_UNWRITTEN
@@ -116,13 +121,19 @@ class _Process:
 
     def _new_worker(self, engine: Engine) -> DefaultWorker:
         config, options = self._app.config, self._options
-        return DefaultWorker(
+        worker = DefaultWorker(
             self._app,
             engine,
             name=self._name,
             queues=options.queues or config.queues,
             concurrency=options.concurrency or config.concurrency,
         )
+        worker.on_exhausted = self._restart
+        return worker
+
+    def _restart(self) -> None:
+        self._is_exhausted = True
+        self._stopping.set()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Wait for *work*; return False when a stop was asked for before it was done."""

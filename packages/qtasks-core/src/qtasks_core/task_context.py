@@ -60,14 +60,16 @@ class RunningTask(Protocol):
 class ContextServices(Protocol):
     """What a worker does for the contexts of its runs."""
 
-    app: AppFace
-    """The face that the user made."""
+    @property
+    def app(self) -> AppFace:
+        """The face that the user made."""
+        ...
 
     def component(self, name: str) -> Any:
         """Return broker, storage, global_config, worker, task_executor or starter."""
         ...
 
-    def mark_progress(self, execution: Execution, done: float, total: float | None, message: str) -> None:
+    def mark_progress(self, execution: Any, done: float, total: float | None, message: str) -> None:
         """Keep the last mark; may be called from any thread."""
         ...
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< ours
 from qtasks_core.provided import put_between
+from qtasks_core.serializers import check_depth
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.retrying import RetryPolicy
-=======
-from qtasks_core.serializers import check_depth
->>>>>>> theirs
 
 if TYPE_CHECKING:
-    import inspect
     from collections.abc import Callable
     from uuid import UUID
 
     from qtasks_core.app import App
     from qtasks_core.contract import Delivery, Envelope, Message
+    from qtasks_core.contract import TaskExecutor as Executor
     from qtasks_core.definition import Kind, TaskDefinition
     from qtasks_core.signatures import Converter
-    from qtasks_core.task_context import ContextServices, TaskContext
+    from qtasks_core.task_context import TaskContext
+    from qtasks_core.worker.services import Services
+    from qtasks_core.worker.yielding import Yields
 
 __all__ = ["Plan", "TaskExecution"]
 
@@ -32,10 +33,11 @@ class Plan:
     Parameters:
         definition: The task.
         app: Its app, for codecs.
-        services: What the contexts of its runs need; None where nothing runs.
+        executor: Runs it.
+        services: What its runs need of the worker.
     """
 
-    def __init__(self, definition: TaskDefinition, app: App, services: ContextServices | None = None) -> None:
+    def __init__(self, definition: TaskDefinition, app: App, executor: Executor, services: Services) -> None:
         options = definition.options
         self.definition = definition
         self.name = definition.name
@@ -50,6 +52,7 @@ class Plan:
         self.is_at_most_once = options["ack"] == "early"
         self.decode_result = options["decode"]
         self.generate_handler = options["generate_handler"]
+        self.executor = executor
         self.services = services
         self._app = app
         self._max_depth = app.config.max_depth
@@ -85,6 +88,7 @@ class TaskExecution:
 
     __slots__ = (
         "_context",
+        "_seq",
         "_state",
         "args",
         "delivery",
@@ -103,6 +107,7 @@ class TaskExecution:
         self.started_at = started_at
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
+        self._seq: itertools.count[int] | None = None
         self.progress: bytes | None = None
         """The last mark, encoded."""
         self.is_truncated = False
@@ -129,8 +134,6 @@ class TaskExecution:
     def context(self) -> TaskContext:
         """What the task knows of its own run."""
         if self._context is None:
-            if self.plan.services is None:
-                raise RuntimeError("a context is known inside a worker only")
             make = AsyncTaskContext if self.kind.startswith("async") else BlockingTaskContext
             self._context = make(self, self.plan.services)
         return self._context
@@ -151,6 +154,13 @@ class TaskExecution:
         return (self._envelope.attempt, self.delivery.crashes, self.started_at)
 
     @property
+    def seq(self) -> itertools.count[int]:
+        """Numbers what it yields and marks."""
+        if self._seq is None:
+            self._seq = itertools.count(1)
+        return self._seq
+
+    @property
     def timeout(self) -> float | None:
         """Seconds that this run may take: what the call says, else the task."""
         return self.plan.timeout if self.message.timeout_s is None else self.message.timeout_s
@@ -169,6 +179,31 @@ class TaskExecution:
     def kind(self) -> Kind:
         """Where it runs: on the loop, or in a thread."""
         return self.plan.kind
+
+    @property
+    def generate_handler(self) -> Callable[[Any], Any] | None:
+        """Gets what a generator yields; what it returns is stored and sent back."""
+        return self.plan.generate_handler
+
+    def yields(self) -> Yields:
+        """Return where a generator's values go."""
+        return self.plan.services.yields(self)
+
+    def is_stopped(self) -> bool:
+        """Tell whether somebody asked for the end of this run."""
+        return self._context is not None and self._context.cancelled
+
+    async def decoded(self, result: Any) -> Any:
+        """Return what the task's own `decode` makes of its result."""
+        decode = self.plan.decode_result
+        if decode is None:
+            return result
+        made = decode(result)
+        return await made if inspect.isawaitable(made) else made
+
+    def ask_to_stop(self) -> None:
+        """Set `cancelled` in the task's context: all that can be done to a thread."""
+        self.context.ask_to_stop()
 
     @property
     def signature(self) -> inspect.Signature:

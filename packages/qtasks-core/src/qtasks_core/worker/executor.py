@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qtasks_core.errors import TaskPluginTriggerError
 from qtasks_core.worker.threads import ThreadRunner
+from qtasks_core.worker.yielding import run_async_generator, run_generator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qtasks_core.contract import Execution
     from qtasks_core.triggers import Implementation, Triggers
 
@@ -67,11 +70,33 @@ class TaskExecutor:
 
     async def call(self, execution: Execution) -> Any:
         """Call the task's function where its kind belongs."""
-        if execution.kind == "async":
+        kind = execution.kind
+        if kind == "async":
             return await execution.function(*execution.args, **execution.kwargs)
+        if kind == "thread":
+            return await self.in_thread(execution.function, *execution.args, **execution.kwargs)
+        return await self.iterate(execution)
+
+    async def iterate(self, execution: Execution) -> Any:
+        """Drive a generator task to its end; return the task's result."""
+        yields, handler = execution.yields(), execution.generate_handler
+        generator = execution.function(*execution.args, **execution.kwargs)
+        if execution.kind == "async generator":
+            return await run_async_generator(generator, handler, yields)
+        returned = await self.in_thread(run_generator, generator, handler, yields, execution.is_stopped)
+        await yields.flush()
+        return yields.result(returned)
+
+    async def in_thread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function in a thread of the worker's own."""
         if self._threads is None:
             raise RuntimeError("the executor was not started")
-        return await self._threads.run(execution.function, execution.args, execution.kwargs)
+        return await self._threads.run(function, args, kwargs)
+
+    @property
+    def abandoned(self) -> int:
+        """Threads that still hold tasks whose time was over."""
+        return 0 if self._threads is None else self._threads.abandoned
 
     async def _run_with_triggers(self, execution: Execution) -> Any:
         error: BaseException | None = None

@@ -79,6 +79,9 @@ class Intake:
             )
             logger.error("task %s %s is dead-lettered: %s", plan.name, envelope.uuid, reason)
             return self._outcomes.dead(delivery, reason, now, plan.name)
+        if plan.is_at_most_once and (delivery.suspect or delivery.crashes):
+            reason = "its worker died while it ran, and ack='early' runs it at most once"
+            return self._outcomes.dead(delivery, reason, now, plan.name)
         execution = TaskExecution(plan, delivery, message, now)
         if envelope.expires_at is not None and envelope.expires_at <= now:
             return self._outcomes.cancelled(execution, "expired before it started", now)

@@ -32,6 +32,7 @@ _TRIGGERS = (
     "worker_execute_before",
     "worker_remove_finished_task",
     "worker_run_task_before",
+    "worker_task_error_retry",
 )
 
 
@@ -63,15 +64,23 @@ class Observer:
         chains = triggers.freeze(worker, _TRIGGERS)
         return cls(chains, triggers, worker, engine) if any(chains.values()) else None
 
-    async def run(self, executor: TaskExecutor, execution: TaskExecution) -> Any:
+    async def run(self, execution: TaskExecution) -> Any:
         """Run a task with the triggers around it; return its result as it is to be serialised."""
         delivery = await self._replace("broker_add_worker", "delivery", execution.delivery, broker=self._broker)
         delivery = await self._replace("worker_add", "delivery", delivery)
         execution.delivery = delivery
         try:
-            return await self._run(executor, execution)
+            return await self._run(execution.plan.executor, execution)
         finally:
             execution.delivery = delivery  # whatever a plugin put there: this one is settled
+
+    async def failed(self, execution: TaskExecution, error: BaseException, outcome: Outcome) -> Outcome:
+        """Let plugins decide whether a failed task is tried again."""
+        if outcome.record is None or outcome.record.status not in {"error", "retry"}:
+            return outcome
+        values = {"execution": execution, "error": error}
+        changed: Outcome = await self._replace("worker_task_error_retry", "outcome", outcome, **values)
+        return changed
 
     async def finished(self, execution: TaskExecution, outcome: Outcome, outcomes: OutcomeMaker) -> Outcome:
         """Let plugins see and change the record of a run; one that raises makes it an error."""
@@ -90,10 +99,10 @@ class Observer:
             await self._notify("storage_remove_finished_task", storage=self._storage, record=outcome.record)
 
     async def _run(self, executor: TaskExecutor, execution: TaskExecution) -> Any:
-        execution.args, execution.kwargs = execution.plan.decode(execution.message)
+        execution.open()
         await self._notify("worker_execute_before", execution=execution)
         changed: Execution = await self._replace("worker_run_task_before", "execution", execution)
-        result = await executor.run(changed)
+        result = await execution.decoded(await executor.run(changed))
         chain = self._chains["task_executor_decode"]
         return await self._triggers.replace(chain, "result", task_executor=executor, execution=changed, result=result)
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from qtasks_core.contract import Delivery
-    from qtasks_core.definition import Kind
+    from qtasks_core.worker.execution import TaskExecution
 
 __all__ = ["Run"]
 
@@ -21,14 +21,27 @@ class Run:
         started_at: When it arrived (UTC epoch seconds).
     """
 
-    __slots__ = ("delivery", "is_ending", "is_gated", "is_lost", "is_marked", "kind", "started_at", "task", "task_name")
+    __slots__ = (
+        "cancel_reason",
+        "delivery",
+        "execution",
+        "is_ending",
+        "is_gated",
+        "is_lost",
+        "is_marked",
+        "started_at",
+        "task",
+        "task_name",
+    )
 
     def __init__(self, delivery: Delivery, started_at: float) -> None:
         self.delivery = delivery
         self.started_at = started_at
         self.task_name = ""
-        self.kind: Kind = "async"
         self.task: asyncio.Task[None] | None = None
+        self.execution: TaskExecution | None = None
+        self.cancel_reason: str | None = None
+        """Why somebody asked for its end."""
         self.is_ending = False
         """What becomes of it is on its way to the server: nothing else may."""
         self.is_lost = False
@@ -37,3 +50,9 @@ class Run:
         """Its record says that it runs."""
         self.is_gated = False
         """It is one that the suspect gate counts."""
+
+    @property
+    def is_cancellable(self) -> bool:
+        """Whether its run ends when it is cancelled; one in a thread of this process only hears of it."""
+        execution = self.execution
+        return execution is not None and (execution.kind.startswith("async") or execution.plan.executor.stops == "kill")

@@ -10,33 +10,33 @@ from typing import TYPE_CHECKING, Any
 from qtasks_core.contract import Capability, Outcome, Storage
 from qtasks_core.engine import buffer_limits
 from qtasks_core.errors import (
-    ArgumentError,
-    Postpone,
     QTasksError,
     SendUnknownError,
-    TaskCancelError,
     UnavailableError,
-    UnknownWireError,
 )
 from qtasks_core.group_commit import Backoff
+from qtasks_core.worker.commands import Commands
 from qtasks_core.worker.execution import Plan, TaskExecution
-from qtasks_core.worker.executor import TaskExecutor
+from qtasks_core.worker.executors import Executors
 from qtasks_core.worker.intake import Intake
 from qtasks_core.worker.lifecycle import Lifecycle
 from qtasks_core.worker.marker import Marker
 from qtasks_core.worker.observer import Observer
-from qtasks_core.worker.outcomes import OutcomeMaker, users_part
+from qtasks_core.worker.outcomes import OutcomeMaker
+from qtasks_core.worker.quotas import Quotas
 from qtasks_core.worker.run import Run
+from qtasks_core.worker.runner import Runner
+from qtasks_core.worker.services import Services
 from qtasks_core.worker.settler import Settler
 from qtasks_core.worker.suspects import SuspectGate
 from qtasks_core.writes import finish_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from uuid import UUID
 
     from qtasks_core.app import App
     from qtasks_core.contract import Delivery, TaskRecord
-    from qtasks_core.contract import TaskExecutor as Executor
     from qtasks_core.engine import Engine
 
 __all__ = ["DRAIN_OVERHEAD_S", "DefaultWorker"]
@@ -74,9 +74,10 @@ class DefaultWorker:
         self._broker = engine.broker
         self._storage = engine.storage
         self._clock = engine.context.clock
-        self._executor: Executor = app.task_executor or TaskExecutor(concurrency, app.triggers)
+        self._executors = Executors(app, concurrency)
         self._outcomes = OutcomeMaker(name, engine.config, engine.serializer)
-        plans = {definition.name: Plan(definition, app) for definition in app.registry}
+        self._services = Services(app, engine, self, self._executors.default)
+        plans = {one.name: Plan(one, app, self._executors.of(one), self._services) for one in app.registry}
         self._intake = Intake(plans, self._outcomes, engine.config)
         self._gate = SuspectGate(engine.config.max_deliveries)
         self._settler = Settler(
@@ -84,7 +85,7 @@ class DefaultWorker:
         )
         self._triggers = app.triggers
         self._lifecycle = Lifecycle(app.triggers, self, engine.broker)
-        self._observer: Observer | None = None
+        self._runner = Runner(self._outcomes, self._intake, self._clock)
         self._runs: set[Run] = set()
         self._marker = (
             Marker(self._storage, self._runs, self._outcomes, self._clock)
@@ -92,9 +93,13 @@ class DefaultWorker:
             else None
         )
         self._slot_is_free = asyncio.Event()
+        self._commands = Commands(engine.global_config, self.cancel, self._on_pause)
+        self._quotas = Quotas(self._broker, engine.config.queue_concurrency, self._runs, self._slot_is_free)
+        self._most_abandoned = engine.config.max_abandoned or concurrency
+        self.on_exhausted: Callable[[], None] | None = None
+        """Called when threads of tasks whose time was over hold as much as `max_abandoned` allows."""
         self._receiver: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
-        self._is_draining = False
         self._is_fenced = Capability.FENCED in self._broker.capabilities
         self._at_once = max(_FEWEST_AT_ONCE, concurrency // 2)
 
@@ -114,8 +119,9 @@ class DefaultWorker:
             return
         await self._lifecycle.starts()
         try:
-            await self._executor.start()
+            await self._executors.start()
             self._observe()
+            await self._commands.start()
             await self._lifecycle.listens()
         except BaseException:
             await self._end()
@@ -144,13 +150,13 @@ class DefaultWorker:
         Returns:
             True when everything is written and nothing had to be given back.
         """
-        self._is_draining = True
+        self._runner.is_draining = True
         await self._stop_taking()
         await self._wait_for(self._runs, timeout_s)
         left = [run for run in self._runs if run.task is not None and not run.task.done() and not run.is_ending]
         if left:
             logger.warning("%d tasks did not finish within %g s: they are given back", len(left), timeout_s)
-        cancelled = [run for run in left if run.kind == "async"]
+        cancelled = [run for run in left if run.is_cancellable]
         for run in cancelled:
             self._cancel(run)
         await self._wait_for(cancelled, _CANCEL_GRACE_S)
@@ -159,13 +165,27 @@ class DefaultWorker:
             self._give_back(run)
         return await self._flush(_LAST_FLUSH_S) and not left and not rest
 
+    def cancel(self, uuid: UUID, reason: str) -> None:
+        """Ask for the end of a task that runs here; one in a thread is told, for a thread cannot be stopped."""
+        for run in self._runs:
+            envelope, execution = run.delivery.envelope, run.execution
+            if envelope is None or envelope.uuid != uuid or execution is None or run.is_ending:
+                continue
+            run.cancel_reason = reason
+            if run.is_cancellable:
+                self._cancel(run)
+            else:
+                execution.ask_to_stop()
+
     def _observe(self) -> None:
-        self._observer = Observer.of(self._triggers, self, self._engine)
-        if self._observer is not None and self._observer.sees_written:
-            self._settler.written = partial(self._tell_written, self._observer)
+        self._runner.observer = observer = Observer.of(self._triggers, self, self._engine)
+        if observer is not None and observer.sees_written:
+            self._settler.written = partial(self._tell_written, observer)
 
     async def _end(self) -> None:
-        await self._executor.stop()
+        await self._commands.stop()
+        await self._services.close()
+        await self._executors.stop()
         self._triggers.thaw(self)
         await self._lifecycle.stopped()
 
@@ -192,7 +212,7 @@ class DefaultWorker:
         backoff = Backoff()
         while True:
             try:
-                await self._broker.subscribe(self.queues, self.name, self.concurrency, self._lost)
+                await self._subscribe()
                 while True:
                     await self._receive_once()
                     backoff.reset()
@@ -204,13 +224,33 @@ class DefaultWorker:
                 logger.exception("taking tasks failed; trying again")
             await backoff.wait()
 
+    async def _subscribe(self) -> None:
+        queues = [queue for queue in self.queues if queue not in self._commands.paused]
+        await self._broker.subscribe(queues, self.name, self.concurrency, self._lost)
+
+    def _on_pause(self) -> None:
+        paused = sorted(self._commands.paused.intersection(self.queues))
+        logger.info("paused queues: %s", ", ".join(paused) or "none")
+        self._spawn(self._resubscribe())
+
+    async def _resubscribe(self) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._subscribe()
+            except UnavailableError as error:
+                logger.debug("the paused queues are told to the broker later: %s", error)
+                await backoff.wait()
+            else:
+                return
+
     async def _receive_once(self) -> None:
         free = self.concurrency - len(self._runs)
         if free <= 0:
             self._slot_is_free.clear()
             await self._slot_is_free.wait()
             return
-        deliveries = await self._broker.receive(free)
+        deliveries = await self._quotas.receive(free)
         now = self._clock()
         runs = [Run(delivery, now) for delivery in deliveries]
         self._runs.update(runs)
@@ -234,55 +274,30 @@ class DefaultWorker:
         if isinstance(opened, Outcome):
             self._settler.put(run, opened)
             return
+        if self._commands.cancelled and opened.uuid in self._commands.cancelled:
+            run.cancel_reason = self._commands.cancelled[opened.uuid]
+            self._settler.put(run, self._outcomes.cancelled(opened, run.cancel_reason, now))
+            return
         run.task_name = opened.plan.name
-        run.kind = opened.plan.kind
+        run.execution = opened
         run.task = asyncio.get_running_loop().create_task(self._execute(run, opened))
         if self._marker is not None:
             self._marker.note()
 
     async def _execute(self, run: Run, execution: TaskExecution) -> None:
-        try:
-            if self._observer is None:
-                execution.args, execution.kwargs = execution.plan.decode(execution.message)
-                result = await self._executor.run(execution)
-            else:
-                result = await self._observer.run(self._executor, execution)
-            outcome = self._outcomes.success(execution, result, self._clock())
-        except BaseException as error:  # noqa: BLE001  # SystemExit too ends a task, not its worker
-            ended = self._ended(run, execution, error)
-            if ended is None:
-                if not run.is_ending:
-                    self._free_slot(run)
-                return
-            outcome = ended
-        if self._observer is not None:
-            outcome = await self._observer.finished(execution, outcome, self._outcomes)
-        self._settler.put(run, outcome)
+        outcome = await self._runner.run(run, execution)
+        if execution.timeout is not None and self._executors.abandoned >= self._most_abandoned:
+            self._tell_exhausted()
+        if outcome is not None:
+            self._settler.put(run, outcome)
+        elif not run.is_ending:
+            self._free_slot(run)
 
-    def _ended(self, run: Run, execution: TaskExecution, error: BaseException) -> Outcome | None:
-        """Return what becomes of a run that raised; None when it is not ours any more."""
-        if run.is_lost:
-            return None
-        now = self._clock()
-        if isinstance(error, asyncio.CancelledError) and self._is_draining:
-            return self._outcomes.released(execution.delivery)
-        if isinstance(error, Postpone):
-            return self._outcomes.released(execution.delivery, error.delay)
-        if isinstance(error, TaskCancelError):
-            return self._outcomes.cancelled(execution, str(error), now)
-        if isinstance(error, UnknownWireError):
-            return self._intake.park(execution, str(error), now)
-        self._log_failure(run, error)
-        return self._outcomes.error(execution, error, now)
-
-    def _log_failure(self, run: Run, error: BaseException) -> None:
-        uuid = run.delivery.envelope and run.delivery.envelope.uuid
-        if isinstance(error, ArgumentError):  # it quotes the value, and arguments are not logged above DEBUG
-            logger.error("task %s %s failed: an argument does not fit its annotation", run.task_name, uuid)
-            logger.debug("task %s %s: %s", run.task_name, uuid, error)
-            return
-        trace = users_part(error.__traceback__)
-        logger.error("task %s %s failed", run.task_name, uuid, exc_info=(type(error), error, trace))
+    def _tell_exhausted(self) -> None:
+        if self.on_exhausted is not None:
+            logger.error("threads are held by %d tasks whose time is over: a restart is due", self._executors.abandoned)
+            self.on_exhausted()
+            self.on_exhausted = None
 
     async def _take_suspects(self, runs: list[Run]) -> None:
         """Ask the storage before running what may be a duplicate, and let killers start alone."""
@@ -357,7 +372,15 @@ class DefaultWorker:
             self._runs.discard(run)
             if run.is_gated:
                 self._gate.leave()
+            if run.cancel_reason is not None and not run.is_lost:
+                self._forget_cancel(run)
             self._slot_is_free.set()
+
+    def _forget_cancel(self, run: Run) -> None:
+        envelope = run.delivery.envelope
+        taking_back = None if envelope is None else self._commands.forget(envelope.uuid)
+        if taking_back is not None:
+            self._spawn(taking_back)
 
     def _lost(self, deliveries: Sequence[Delivery]) -> None:
         """Stop the runs that are not ours any more; without fencing they go on, and their settling is refused."""

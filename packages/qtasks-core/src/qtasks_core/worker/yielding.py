@@ -39,7 +39,7 @@ class Yields:
         self._writer = writer
         self._serializer = serializer
         self._most = most
-        self._seq = 0
+        self._count = 0
         self._error: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self._room = threading.Semaphore(_WINDOW)
@@ -86,14 +86,15 @@ class Yields:
         """Return the generator's own value when it has one, else the values that were kept."""
         if returned is not None:
             return returned
-        self._execution.is_truncated = self._seq > self._most
+        self._execution.is_truncated = self._count > self._most
         return self.kept
 
     def _event(self, value: object) -> Event:
         if len(self.kept) < self._most:
             self.kept.append(value)
-        self._seq += 1
-        return Event(self._execution.uuid, self._execution.run_id, self._seq, "yield", self._serializer.encode(value))
+        self._count += 1
+        one = self._execution
+        return Event(one.uuid, one.run_id, next(one.seq), "yield", self._serializer.encode(value))
 
     def _write(self, event: Event) -> None:
         self._unwritten += 1

@@ -1,0 +1,137 @@
+"""One run of one task: its limits around it, and from how it ended to what becomes of its delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from qtasks_core.errors import (
+    ArgumentError,
+    CodecError,
+    PayloadTooLargeError,
+    Postpone,
+    TaskCancelError,
+    TaskTimeoutError,
+    UnknownWireError,
+)
+from qtasks_core.worker.outcomes import users_part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtasks_core.contract import Outcome
+    from qtasks_core.worker.execution import TaskExecution
+    from qtasks_core.worker.intake import Intake
+    from qtasks_core.worker.observer import Observer
+    from qtasks_core.worker.outcomes import OutcomeMaker
+    from qtasks_core.worker.run import Run
+
+__all__ = ["Runner"]
+
+logger = logging.getLogger("qtasks.worker")
+
+_NEVER_BETTER = (CodecError, PayloadTooLargeError)
+
+
+class Runner:
+    """Runs what was opened.
+
+    Parameters:
+        outcomes: Makes the outcomes.
+        intake: Parks what only other workers can read.
+        clock: The time now, in epoch seconds.
+    """
+
+    def __init__(self, outcomes: OutcomeMaker, intake: Intake, clock: Callable[[], float]) -> None:
+        self.observer: Observer | None = None
+        """Calls the triggers; None: no plugin answers any."""
+        self.is_draining = False
+        """The worker stops: a run that is cancelled is given back."""
+        self._outcomes = outcomes
+        self._intake = intake
+        self._clock = clock
+
+    async def run(self, run: Run, execution: TaskExecution) -> Outcome | None:
+        """Return what becomes of a run's delivery; None when it is not ours any more."""
+        try:
+            result = await self._result(execution)
+            outcome = self._outcomes.success(execution, result, self._clock())
+        except BaseException as error:  # noqa: BLE001  # SystemExit too ends a task, not its worker
+            ended = self._ended(run, execution, error)
+            if ended is None:
+                return None
+            outcome = ended
+            if self.observer is not None:
+                outcome = await self.observer.failed(execution, error, outcome)
+        if self.observer is not None:
+            outcome = await self.observer.finished(execution, outcome, self._outcomes)
+        return outcome
+
+    async def _result(self, execution: TaskExecution) -> Any:
+        limit = execution.timeout
+        if limit is None:
+            return await self._unlimited(execution)
+        scope = asyncio.timeout(limit)
+        try:
+            async with scope:
+                return await self._unlimited(execution)
+        except TimeoutError:
+            if scope.expired():
+                raise TaskTimeoutError(f"the run took longer than its timeout of {limit:g} s") from None
+            raise
+
+    async def _unlimited(self, execution: TaskExecution) -> Any:
+        if self.observer is not None:
+            return await self.observer.run(execution)
+        execution.open()
+        result = await execution.plan.executor.run(execution)
+        return result if execution.plan.decode_result is None else await execution.decoded(result)
+
+    def _ended(self, run: Run, execution: TaskExecution, error: BaseException) -> Outcome | None:
+        if run.is_lost:
+            return None
+        now = self._clock()
+        is_stopped = isinstance(error, (asyncio.CancelledError, TaskCancelError))
+        if is_stopped and run.cancel_reason is not None:
+            outcome = self._outcomes.cancelled(execution, run.cancel_reason, now)
+        elif isinstance(error, TaskCancelError):
+            outcome = self._outcomes.cancelled(execution, str(error), now)
+        elif is_stopped and self.is_draining:
+            outcome = self._given_back(execution, now)
+        elif isinstance(error, Postpone):
+            outcome = self._outcomes.released(execution.delivery, error.delay)
+        elif isinstance(error, UnknownWireError):
+            outcome = self._intake.park(execution, str(error), now)
+        else:
+            outcome = self._failed(execution, error, now)
+        return outcome
+
+    def _given_back(self, execution: TaskExecution, now: float) -> Outcome:
+        if execution.plan.is_at_most_once:
+            reason = "its worker stopped while it ran, and ack='early' runs it at most once"
+            return self._outcomes.dead(execution.delivery, reason, now, execution.task_name)
+        return self._outcomes.released(execution.delivery)
+
+    def _failed(self, execution: TaskExecution, error: BaseException, now: float) -> Outcome:
+        delay_s = None
+        if not isinstance(error, _NEVER_BETTER):
+            delay_s = execution.plan.retry.delay(error, execution.attempt, execution.message.retry)
+        _log_failure(execution, error, delay_s)
+        if delay_s is None:
+            return self._outcomes.error(execution, error, now)
+        return self._outcomes.retry(execution, error, delay_s, now)
+
+
+def _log_failure(execution: TaskExecution, error: BaseException, delay_s: float | None) -> None:
+    name, uuid = execution.task_name, execution.uuid
+    if isinstance(error, ArgumentError):  # it quotes the value, and arguments are not logged above DEBUG
+        logger.error("task %s %s failed: an argument does not fit its annotation", name, uuid)
+        logger.debug("task %s %s: %s", name, uuid, error)
+        return
+    trace = (type(error), error, users_part(error.__traceback__))
+    if delay_s is None:
+        logger.error("task %s %s failed", name, uuid, exc_info=trace)
+    else:
+        text = "task %s %s failed in attempt %d: the next one follows in %.1f s"
+        logger.warning(text, name, uuid, execution.attempt, delay_s, exc_info=trace)
