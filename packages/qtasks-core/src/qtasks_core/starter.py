@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qtasks_core.loops import close_loop
 from qtasks_core.naming import new_worker_name
 from qtasks_core.parent import ParentWatch
+from qtasks_core.stop_signals import StopSignals
 from qtasks_core.worker.announcer import Announcer
 from qtasks_core.worker.worker import DefaultWorker
 
@@ -65,6 +66,7 @@ class _Process:
         self._options = options
         self._name = options.worker_name or new_worker_name()
         self._stopping = asyncio.Event()
+        self._asked = StopSignals()
         self._helpers: set[asyncio.Task[Any]] = set()
 
     async def main(self) -> int:
@@ -160,10 +162,10 @@ class _Process:
                 signal.signal(number, lambda got, _frame: loop.call_soon_threadsafe(self._on_signal, got))
 
     def _on_signal(self, number: int) -> None:
-        if self._stopping.is_set() and self._options.supervised:
-            return  # a group's SIGTERM comes here and through the supervisor, which says SIGKILL when it means it
-        if self._stopping.is_set():
+        heard = self._asked.hear(number)
+        if heard == "stop":
+            logger.info("%s: stopping", signal.Signals(number).name)
+            self._stopping.set()
+        elif heard == "now" and not self._options.supervised:  # a supervisor says SIGKILL when it means it
             logger.warning("second signal: exit at once")
             os._exit(_SIGNAL_EXIT + number)
-        logger.info("%s: stopping", signal.Signals(number).name)
-        self._stopping.set()

@@ -13,6 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.stop_signals import StopSignals
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from types import FrameType, TracebackType
@@ -65,7 +67,7 @@ class Supervisor:
         self._slots = [_Slot(f"{name}-{number}") for number in range(1, processes + 1)]
         self._signals = _Signals()
         self._stopping = False
-        self._asked = False
+        self._asked = StopSignals()
         self._proven = False
         self._kill_at: float | None = None
         self._exit_code = 0
@@ -178,12 +180,12 @@ class Supervisor:
         if signum not in (signal.SIGTERM, signal.SIGINT):
             return
         name = signal.Signals(signum).name
-        if not self._asked:
-            self._asked = True
+        heard = self._asked.hear(signum)
+        if heard == "stop":
             self._stop(f"got {name}")
-            return
-        _log.warning("got %s again: killing the workers", name)
-        self._kill()
+        elif heard == "now":
+            _log.warning("got %s again: killing the workers", name)
+            self._kill()
 
     def _look_at_parent(self) -> None:
         if self._parent is not None and not self._stopping and self._parent.gone():

@@ -15,6 +15,7 @@ from qtasks_core.cli.loading import load_app
 from qtasks_core.cli.logs import set_up_logs
 from qtasks_core.config import RunOptions
 from qtasks_core.errors import ConfigError
+from qtasks_core.stop_signals import stopping_early
 
 if TYPE_CHECKING:
     from qtasks_core.app import App
@@ -83,12 +84,13 @@ def run(ref: str | None, /, **options: Any) -> None:
     """Run a worker until SIGTERM or SIGINT: tasks in progress are finished first; a second signal is immediate."""
     settings = _Settings(**options)
     parent = _parent_to_watch(settings)
-    core = load_app(ref)
-    set_up_logs(settings.log_level, no_color=settings.no_color)
-    try:
-        code = _start(core, str(ref), settings, parent)
-    except ConfigError as error:
-        raise Misconfigured(str(error)) from error
+    with stopping_early():
+        core = load_app(ref)
+        set_up_logs(settings.log_level, no_color=settings.no_color)
+        try:
+            code = _start(core, str(ref), settings, parent)
+        except ConfigError as error:
+            raise Misconfigured(str(error)) from error
     raise SystemExit(code)
 
 
