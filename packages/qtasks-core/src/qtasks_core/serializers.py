@@ -64,18 +64,25 @@ def convert(value: Any, type_: Any) -> Any:
         raise CodecError(str(error)) from None
 
 
-def check_depth(raw: bytes, value: object, limit: int) -> None:
-    """Refuse a value that is nested deeper than *limit*.
+def check_depth(raw: bytes, value: object, limit: int, *, around: int = 0) -> None:
+    """Refuse a value in which more than *limit* lists and mappings are in one another.
 
     The bytes are counted first: fewer container headers than *limit* cannot nest deeper, which spares the walk.
+
+    Parameters:
+        raw: The value, encoded.
+        value: The value.
+        limit: The setting `max_depth`.
+        around: Levels that are not the user's, such as the list of the arguments.
 
     Raises:
         CodecError: It is nested deeper.
     """
-    if len(raw) <= limit or len(raw.translate(None, _OTHER_BYTES)) <= limit:
+    levels = limit + around
+    if len(raw) <= levels or len(raw.translate(None, _OTHER_BYTES)) <= levels:
         return
-    level: list[Any] = [value]
-    for _ in range(limit + 1):
+    level = _children([value])
+    for _ in range(levels):
         level = [child for item in level for child in _children(item)]
         if not level:
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.serializers import check_depth
+
 if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable
@@ -32,6 +34,7 @@ class Plan:
         self.result_ttl = app.config.result_ttl if definition.result_ttl is None else definition.result_ttl
         self.converter: Converter = definition.signature.converter()
         self._app = app
+        self._max_depth = app.config.max_depth
         self._decoders: dict[str, tuple[Callable[[bytes], list[Any]], Callable[[bytes], dict[str, Any]]]] = {}
 
     def decode(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -39,15 +42,18 @@ class Plan:
 
         Raises:
             UnknownWireError: Its codec is not installed.
-            CodecError: They cannot be decoded, or one does not fit.
+            CodecError: They cannot be decoded, are nested deeper than `max_depth`, or one does not fit.
         """
         decoders = self._decoders.get(message.codec)
         if decoders is None:
             serializer = self._app.serializer(message.codec)
             decoders = serializer.decoder(list[Any]), serializer.decoder(dict[str, Any])
             self._decoders[message.codec] = decoders
-        args, kwargs = decoders
-        return self.converter.convert(args(message.args), kwargs(message.kwargs))
+        read_args, read_kwargs = decoders
+        args, kwargs = read_args(message.args), read_kwargs(message.kwargs)
+        check_depth(message.args, args, self._max_depth, around=1)
+        check_depth(message.kwargs, kwargs, self._max_depth, around=1)
+        return self.converter.convert(args, kwargs)
 
 
 class TaskExecution:
