@@ -103,14 +103,14 @@ async def _finish_records(storage: Results, batch: Sequence[Outcome], answers: l
         return
     written = await storage.finish([record for _, record in chosen])
     for (index, _), answer in zip(chosen, written, strict=True):
-        if not isinstance(answer, AlreadyFinal):
-            answers[index] = answer
+        answers[index] = answer
 
 
 async def _settle(broker: Broker, batch: Sequence[Outcome], answers: list[Exception | None]) -> None:
-    chosen = [index for index, answer in enumerate(answers) if answer is None]
+    """Settle those whose record is written, or was there already: that answer stays, it tells whose record it is."""
+    chosen = [index for index, answer in enumerate(answers) if answer is None or isinstance(answer, AlreadyFinal)]
     if not chosen:
         return
     settled = await broker.settle([msgspec.structs.replace(batch[index], sends=()) for index in chosen])
     for index, answer in zip(chosen, settled, strict=True):
-        answers[index] = answer
+        answers[index] = answers[index] if answer is None else answer
