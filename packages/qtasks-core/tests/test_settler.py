@@ -215,11 +215,41 @@ async def test_a_component_that_fails_on_one_outcome_costs_no_other() -> None:
     assert 4 == len(desk.freed)
 
 
+async def test_a_run_has_one_outcome() -> None:
+    """What is put after it is dropped: it could only be refused, and its slot is freed once."""
+    desk = Desk()
+    desk.server.holds.clear()
+    outcome = success()
+    (run,) = desk.put(outcome)
+    desk.settler.put(run, Outcome(outcome.delivery, Release()))
+    desk.server.holds.set()
+    assert await desk.settler.drain(10)
+    desk.settler.put(run, Outcome(outcome.delivery, Release()))
+    assert await desk.settler.drain(10)
+
+    assert run.is_ending
+    assert [outcome] == desk.server.written
+    assert [run] == desk.freed
+
+
+async def test_who_wants_to_know_is_told_of_what_was_written() -> None:
+    """Of nothing that was refused, that somebody else has, or that is not the first; and frees the slot itself."""
+    answers = [None, AlreadyFinal("kept"), FencedError("gone"), RefusedError("too large"), None]
+    desk, told = Desk(*answers), []
+    desk.settler.written = lambda run, outcome: told.append((run, outcome))
+    outcomes = [success() for _ in range(4)]
+    runs = await desk.settle(*outcomes)
+
+    assert runs[1:3] == desk.freed
+    assert [(runs[0], outcomes[0]), (runs[3], desk.server.written[-1])] == told
+    assert "error" == getattr(told[1][1].record, "status", None)
+
+
 async def test_drain_gives_up_after_its_time(caplog: pytest.LogCaptureFixture) -> None:
     """A stop is not held up by a server that stays away; the log says how much is left."""
     desk = Desk(*[UnavailableError("down")] * 1000)
     desk.put(success(), success())
-    await desk.settler.drain(0.05)
+    assert not await desk.settler.drain(0.05)
 
     assert "2 outcomes are not written after 0.05 s: the server is away" in caplog.text
     assert [] == desk.freed

@@ -21,7 +21,7 @@ class Run:
         started_at: When it arrived (UTC epoch seconds).
     """
 
-    __slots__ = ("delivery", "is_gated", "is_lost", "is_marked", "kind", "started_at", "task", "task_name")
+    __slots__ = ("delivery", "is_ending", "is_gated", "is_lost", "is_marked", "kind", "started_at", "task", "task_name")
 
     def __init__(self, delivery: Delivery, started_at: float) -> None:
         self.delivery = delivery
@@ -29,6 +29,8 @@ class Run:
         self.task_name = ""
         self.kind: Kind = "async"
         self.task: asyncio.Task[None] | None = None
+        self.is_ending = False
+        """What becomes of it is on its way to the server: nothing else may."""
         self.is_lost = False
         """It is not ours any more: what becomes of it is not written."""
         self.is_marked = False

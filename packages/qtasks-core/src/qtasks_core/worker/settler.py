@@ -45,22 +45,32 @@ class Settler:
         self._commit: GroupCommit[Outcome] = GroupCommit(write, limits, "outcomes")
         self._settled = settled
         self._is_closed = False
+        self.written: Callable[[Run, Outcome], None] | None = None
+        """Told of each outcome that is written, in place of *settled*: it frees the slot when it is done."""
         self.unwritten = 0
         """Outcomes that were given up when the worker stopped."""
 
     def put(self, run: Run, outcome: Outcome) -> None:
-        """Write what became of a run; it is repeated until the server has answered."""
+        """Write what became of a run; it is repeated until the server has answered.
+
+        A run has one outcome: what comes after it (a task that ends although it was given back) is dropped.
+        """
+        if run.is_ending:
+            return
+        run.is_ending = True
         record = outcome.record
         size = _OVERHEAD if record is None else _OVERHEAD + len(record.body) + len(record.result or b"")
         self._commit.put(outcome, size, partial(self._answered, run, outcome))
 
-    async def drain(self, timeout_s: float) -> None:
-        """Wait until everything is written, at most *timeout_s* seconds."""
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until everything is written, at most *timeout_s* seconds; return whether it is."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._commit.drain()
         except TimeoutError:
             logger.exception("%d outcomes are not written after %g s: the server is away", len(self._commit), timeout_s)
+            return False
+        return True
 
     async def close(self) -> None:
         """Give up what is not written."""
@@ -68,6 +78,9 @@ class Settler:
         await self._commit.close()
 
     def _answered(self, run: Run, outcome: Outcome, error: Exception | None) -> None:
+        if error is None and self.written is not None:
+            self.written(run, outcome)
+            return
         if error is not None and not isinstance(error, AlreadyFinal):
             if isinstance(error, FencedError):
                 logger.warning("task %s %s was taken over by another worker", run.task_name, _uuid(run))
@@ -75,6 +88,7 @@ class Settler:
                 self.unwritten += 1
             elif (other := _fallback(outcome, error)) is not None:
                 logger.error("the outcome of task %s %s was refused: %s", run.task_name, _uuid(run), error)
+                run.is_ending = False
                 self.put(run, other)
                 return
             else:
