@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qtasks_core.components import Components
     from qtasks_core.config import QueueConfig
     from qtasks_core.context import AppContext
-    from qtasks_core.contract import Component, Serializer, TaskRecord
+    from qtasks_core.contract import Component, Serializer, TaskRecord, Worker
     from qtasks_core.options import Draft
     from qtasks_core.triggers import Triggers
     from qtasks_core.writes import Addition
@@ -34,6 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "buffer_limits"]
 
 logger = logging.getLogger("qtasks.engine")
+
+_TRIGGERS = (
+    "broker_add_after",
+    "broker_add_before",
+    "qtasks_add_task_after_broker",
+    "qtasks_add_task_before_broker",
+    "storage_add",
+)
 
 
 class Engine:
@@ -56,18 +64,22 @@ class Engine:
         self.serializer = serializer
         self.triggers = triggers
         self.config: QueueConfig = context.config
+        self.worker: Worker | None = None
+        """The worker that it serves; None in a client."""
         self.is_started = False
         self._starting = asyncio.Lock()
-        self._started: list[tuple[str, Component]] = []
+        self._begun: dict[str, Component] = {}
+        self._up: set[str] = set()
         self._adds: GroupCommit[Addition] = GroupCommit(
             self._write_additions, buffer_limits(self.config), "added tasks"
         )
         self._write: Callable[[Sequence[Addition]], Awaitable[Sequence[Exception | None]]] | None = None
-        self._before = triggers.of("qtasks_add_task_before_broker")
-        self._after = triggers.of("qtasks_add_task_after_broker")
-        self._broker_before = triggers.of("broker_add_before")
-        self._broker_after = triggers.of("broker_add_after")
-        self._storage_add = triggers.of("storage_add")
+        chains = triggers.freeze(self, _TRIGGERS)
+        self._before = chains["qtasks_add_task_before_broker"]
+        self._after = chains["qtasks_add_task_after_broker"]
+        self._broker_before = chains["broker_add_before"]
+        self._broker_after = chains["broker_add_after"]
+        self._storage_add = chains["storage_add"]
 
     async def start(self, timeout_s: float | None = None, *, control: bool = False) -> None:
         """Start the parts that are not started yet, waiting with backoff for a server that is away.
@@ -79,13 +91,21 @@ class Engine:
         Raises:
             SendRefusedError: A server was away for the whole time.
             ConfigError: A part cannot work as it is set up.
+            Exception: What a plugin raised that was told of the start; what had begun is stopped again.
         """
         async with self._starting:
             deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-            if control and self.global_config is not None:
-                await self._start_part("global_config", self.global_config, deadline)
-            await self._start_part("storage", self.storage, deadline)
-            await self._start_part("broker", self.broker, deadline)
+            before = len(self._begun) if self.is_started else 0
+            try:
+                if control and self.global_config is not None:
+                    await self._start_part("global_config", self.global_config, deadline)
+                await self._start_part("storage", self.storage, deadline)
+                await self._start_part("broker", self.broker, deadline)
+            except SendRefusedError:  # the next call goes on from here
+                raise
+            except Exception:
+                await self._stop_parts(before)
+                raise
             self.is_started = True
 
     async def stop(self) -> None:
@@ -98,9 +118,8 @@ class Engine:
                 logger.exception("%d added tasks could not be written before the stop", len(self._adds))
         await self._adds.close()
         self.is_started = False
-        while self._started:
-            name, part = self._started.pop()
-            await self._stop_part(name, part)
+        await self._stop_parts(0)
+        self.triggers.thaw(self)
 
     async def add(self, draft: Draft) -> TaskRecord:
         """Send one task; return its record when it is safe.
@@ -229,11 +248,13 @@ class Engine:
         await self.triggers.notify(self._broker_after, broker=self.broker, storage=self.storage, message=draft)
 
     async def _start_part(self, name: str, part: Component, deadline: float | None) -> None:
-        if any(one is part for _, one in self._started):
+        if name in self._up:
             return
-        chain = self.triggers.of(f"{name}_start")
-        if chain:
-            await self.triggers.start(chain, **{name: part, "worker": self.context.worker})
+        if name not in self._begun:  # plugins are told once, however long its server is away
+            chain = self.triggers.of(f"{name}_start")
+            if chain:
+                await self.triggers.start(chain, **{name: part, "worker": self.worker})
+            self._begun[name] = part
         backoff = Backoff()
         while True:
             try:
@@ -244,12 +265,19 @@ class Engine:
                     raise SendRefusedError(f"the {name} could not be reached: {error}") from error
                 logger.warning("the %s is away: %s; trying again", name, error)
                 await backoff.wait()
-        self._started.append((name, part))
+        self._up.add(name)
+
+    async def _stop_parts(self, keep: int) -> None:
+        """Stop the parts in reverse order, but for the first ones."""
+        while len(self._begun) > keep:
+            name, part = self._begun.popitem()
+            self._up.discard(name)
+            await self._stop_part(name, part)
 
     async def _stop_part(self, name: str, part: Component) -> None:
         chain = self.triggers.of(f"{name}_stop")
         if chain:
-            await self.triggers.notify(chain, **{name: part, "worker": self.context.worker})
+            await self.triggers.notify(chain, **{name: part, "worker": self.worker})
         try:
             await part.stop()
         except Exception:

@@ -5,6 +5,7 @@ A trigger without an implementation is an empty tuple, so a call site pays one t
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
 import logging
@@ -13,6 +14,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtasks_core.errors import ConfigError
+from qtasks_core.forks import after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,14 +49,23 @@ class Implementation(NamedTuple):
     kept: Kept | None
 
 
+class _Freeze(NamedTuple):
+    """Hot triggers that somebody calls, on a loop that may be closed without a word."""
+
+    names: frozenset[str]
+    loop: asyncio.AbstractEventLoop
+
+
 class Triggers:
     """The triggers of one app: pluggy keeps and orders them, this class calls them."""
 
     def __init__(self) -> None:
         self._manager: PluginManager | None = None
         self._chains: dict[str, tuple[Implementation, ...]] = {}
+        self._frozen: dict[int, _Freeze] = {}
         self._last_logged: dict[tuple[str, str], float] = {}
         self.failures: dict[tuple[str, str], int] = {}
+        after_fork(self, Triggers._forget)
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add the hook implementations of a plugin object (methods marked with `hookimpl`), all or none.
@@ -65,12 +76,14 @@ class Triggers:
 
         Raises:
             ConfigError: It answers a trigger that does not exist or wants an argument that the trigger does not give;
-                it is registered already, or another one has its name.
+                it is registered already, or another one has its name; it answers a hot trigger, and an engine or a
+                worker that would not call it is at work.
         """
         manager = self._manager or self._new_manager()
         name = _name_of(plugin, name, manager)
         for trigger, function, options in _marked(plugin, manager):
             _check(f"plugin {name}", trigger, function, options, manager)
+            self._check_not_frozen(f"plugin {name}", trigger)
         manager.register(plugin, name)
         self._chains.clear()
 
@@ -82,6 +95,20 @@ class Triggers:
         if chain is None:
             chain = self._chains[trigger] = self._chain(trigger, self._manager)
         return chain
+
+    def freeze(self, holder: object, names: Iterable[str]) -> dict[str, tuple[Implementation, ...]]:
+        """Return the implementations of hot triggers by name; refuse further ones until `thaw`, or the loop's end.
+
+        Parameters:
+            holder: Who calls them from now on, on the running loop.
+            names: The triggers.
+        """
+        freeze = self._frozen[id(holder)] = _Freeze(frozenset(names), asyncio.get_running_loop())
+        return {name: self.of(name) for name in freeze.names}
+
+    def thaw(self, holder: object) -> None:
+        """Take it that *holder* calls its triggers no more."""
+        self._frozen.pop(id(holder), None)
 
     async def notify(self, chain: tuple[Implementation, ...], /, **values: Any) -> None:
         """Tell every implementation; one that raises is logged, at most once a second, and counted."""
@@ -140,6 +167,13 @@ class Triggers:
             return await answer
         return answer
 
+    def _check_not_frozen(self, who: str, trigger: str) -> None:
+        if any(trigger in freeze.names and not freeze.loop.is_closed() for freeze in list(self._frozen.values())):
+            raise ConfigError(
+                f"{who}: {trigger} runs for each task and is frozen while the app is at work; "
+                "add plugins before its first task is added and its worker starts, or after app.stop()"
+            )
+
     def _failed(self, impl: Implementation, error: Exception) -> None:
         key = (impl.plugin, impl.trigger)
         self.failures[key] = self.failures.get(key, 0) + 1
@@ -156,6 +190,9 @@ class Triggers:
         manager = self._manager = PluginManager("qtasks")
         manager.add_hookspecs(hookspecs)
         return manager
+
+    def _forget(self) -> None:
+        self._frozen = {}
 
 
 def _name_of(plugin: object, name: str | None, manager: PluginManager) -> str:

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["TaskExecutor"]
 
 _TRIGGERS = (
-    "args_replace",
-    "before_execute",
-    "run_task",
-    "run_task_trigger_error",
-    "after_execute",
-    "after_execute_result_replace",
-    "task_close",
+    "task_executor_after_execute",
+    "task_executor_after_execute_result_replace",
+    "task_executor_args_replace",
+    "task_executor_before_execute",
+    "task_executor_run_task",
+    "task_executor_task_close",
 )
 
 
@@ -47,7 +46,7 @@ class TaskExecutor:
         if self._threads is not None:
             return
         self._threads = ThreadRunner(asyncio.get_running_loop(), self._most_threads, "qtasks-task")
-        self._chains = {name: self._triggers.of(f"task_executor_{name}") for name in _TRIGGERS}
+        self._chains = self._triggers.freeze(self, _TRIGGERS)
         self._has_triggers = any(self._chains.values())
 
     async def stop(self) -> None:
@@ -55,12 +54,16 @@ class TaskExecutor:
         if self._threads is not None:
             self._threads.close()
             self._threads = None
+            self._triggers.thaw(self)
 
     async def run(self, execution: Execution) -> Any:
         """Run the task; return its result or raise what it raises."""
         if self._has_triggers:
             return await self._run_with_triggers(execution)
-        return await self.call(execution)
+        try:
+            return await self.call(execution)
+        except TaskPluginTriggerError as error:
+            return await self._ask_plugins(execution, error)
 
     async def call(self, execution: Execution) -> Any:
         """Call the task's function where its kind belongs."""
@@ -78,19 +81,19 @@ class TaskExecutor:
             error = raised
             raise
         finally:
-            await self._notify("task_close", execution=execution, error=error)
+            await self._notify("task_executor_task_close", execution=execution, error=error)
 
     async def _steps(self, execution: Execution) -> Any:
-        if chain := self._chains["args_replace"]:
+        if chain := self._chains["task_executor_args_replace"]:
             await self._replace_arguments(chain, execution)
-        await self._notify("before_execute", execution=execution)
+        await self._notify("task_executor_before_execute", execution=execution)
         try:
             result = await self.call(execution)
         except TaskPluginTriggerError as error:
             result = await self._ask_plugins(execution, error)
-        result = await self._replace("run_task", execution, result)
-        await self._notify("after_execute", execution=execution)
-        return await self._replace("after_execute_result_replace", execution, result)
+        result = await self._replace("task_executor_run_task", execution, result)
+        await self._notify("task_executor_after_execute", execution=execution)
+        return await self._replace("task_executor_after_execute_result_replace", execution, result)
 
     async def _replace_arguments(self, chain: tuple[Implementation, ...], execution: Execution) -> None:
         for impl in chain:
@@ -107,7 +110,7 @@ class TaskExecutor:
             execution.args, execution.kwargs = tuple(args), dict(kwargs)
 
     async def _ask_plugins(self, execution: Execution, error: TaskPluginTriggerError) -> Any:
-        for impl in self._chains["run_task_trigger_error"]:
+        for impl in self._triggers.of("task_executor_run_task_trigger_error"):
             values = {"task_executor": self, "execution": execution, "error": error, "_": error}
             answer = await self._triggers.replace((impl,), "_", **values)
             if answer is not error:
