@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from qtasks_core.errors import SendUnknownError, UnavailableError
+from qtasks_core.errors import QTasksError, SendUnknownError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +76,8 @@ class Marker:
         except (UnavailableError, SendUnknownError) as error:
             logger.debug("running tasks could not be marked: %s", error)
             return
+        except QTasksError as error:
+            logger.warning("running tasks could not be marked: %s", error)
         except Exception:  # a mark is a courtesy: without it the tasks run all the same
             logger.exception("running tasks could not be marked")
         for run in runs:

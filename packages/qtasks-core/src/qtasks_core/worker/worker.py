@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from qtasks_core.contract import Capability, Outcome, Storage
 from qtasks_core.engine import buffer_limits
-from qtasks_core.errors import ArgumentError, Postpone, TaskCancelError, UnavailableError, UnknownWireError
+from qtasks_core.errors import (
+    ArgumentError,
+    Postpone,
+    QTasksError,
+    SendUnknownError,
+    TaskCancelError,
+    UnavailableError,
+    UnknownWireError,
+)
 from qtasks_core.group_commit import Backoff
 from qtasks_core.worker.execution import Plan, TaskExecution
 from qtasks_core.worker.executor import TaskExecutor
@@ -163,6 +171,8 @@ class DefaultWorker:
                     backoff.reset()
             except UnavailableError as error:
                 logger.warning("the broker is away: %s; trying again", error)
+            except QTasksError as error:
+                logger.error("taking tasks failed: %s; trying again", error)  # noqa: TRY400  # it says what is wrong
             except Exception:
                 logger.exception("taking tasks failed; trying again")
             await backoff.wait()
@@ -287,9 +297,12 @@ class DefaultWorker:
         while True:
             try:
                 return await storage.mark(records)
-            except UnavailableError as error:
+            except (UnavailableError, SendUnknownError) as error:
                 logger.warning("the storage is away: %s; suspects wait", error)
                 await backoff.wait()
+            except Exception:  # rather twice than never, and their slots are for others
+                logger.exception("suspects could not be marked: they run all the same")
+                return [None] * len(records)
 
     async def _next_settled(self) -> None:
         self._slot_is_free.clear()
