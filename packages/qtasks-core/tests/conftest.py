@@ -32,8 +32,8 @@ def running() -> Running:
         app: QueueTasks, *, concurrency: int = 4, shutdown_timeout: float = 5.0
     ) -> AsyncIterator[DefaultWorker]:
         engine = app.core.new_engine("worker-1")
-        await engine.start(control=True)
         worker = DefaultWorker(app.core, engine, name="worker-1", queues=app.config.queues, concurrency=concurrency)
+        await engine.start(control=True)
         await worker.start()
         try:
             yield worker

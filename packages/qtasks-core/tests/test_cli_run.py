@@ -17,6 +17,7 @@ from qtasks_core.app import App
 from qtasks_core.cli.group import qtasks
 from qtasks_core.config import QueueConfig, RunOptions
 from qtasks_core.errors import ConfigError
+from qtasks_core.worker.worker import DRAIN_OVERHEAD_S
 from qtasks_testing import WorkerProcess, eventually_sync
 
 APP = "from qtasks_core.blocking import QueueTasks\napp = QueueTasks('Shop', 'memory://')\n"
@@ -153,10 +154,11 @@ def test_a_supervised_worker_watches_its_supervisor_and_shows_no_banner(ran: Ran
 
 
 def test_processes_start_a_supervisor(core: App, supervised: list[dict[str, Any]]) -> None:
-    """--processes N, also 1: a supervisor gives its workers the tasks' time and 5 s more; its exit code counts."""
+    """--processes N, also 1: workers have the tasks' time, a drain's and 5 s more; a supervisor's exit code counts."""
     result = invoke("--processes", "1", "--worker-name", "w")
     assert result.exit_code == 1
-    assert [(made["processes"], made["name"], made["stop_timeout_s"]) for made in supervised] == [(1, "w", 17.0)]
+    assert [(made["processes"], made["name"]) for made in supervised] == [(1, "w")]
+    assert supervised[0]["stop_timeout_s"] == 12.0 + DRAIN_OVERHEAD_S + 5.0
     assert supervised[0]["parent"] is None
 
 
@@ -164,7 +166,7 @@ def test_a_supervisor_can_watch_its_parent_too(core: App, supervised: list[dict[
     """--stop-with-parent and --processes; a --shutdown-timeout goes before the setting."""
     invoke("--processes", "2", "--stop-with-parent", "--shutdown-timeout", "1")
     assert supervised[0]["parent"].expected == os.getppid()
-    assert supervised[0]["stop_timeout_s"] == 6.0
+    assert supervised[0]["stop_timeout_s"] == 1.0 + DRAIN_OVERHEAD_S + 5.0
 
 
 async def test_an_eviction_closes_its_connections(

@@ -169,8 +169,6 @@ def _sites() -> set[str]:
         text = path.read_text(encoding="utf-8")
         constants = set(_constants(ast.parse(text))) if "hookspecs" not in path.parts else set()
         found |= constants
-        if path.name == "executor.py":
-            found |= {f"task_executor_{one}" for one in constants}
         for ending in ("start", "stop"):
             if f'f"{{name}}_{ending}"' in text:
                 found |= {f"{part}_{ending}" for part in re.findall(r'_start_part\("(\w+)"', text)}
@@ -297,6 +295,14 @@ async def test_a_call_site_gives_all_arguments(name: str, app: QueueTasks, runni
     assert {} == app.core.triggers.failures
     assert {name: sorted(inspect.signature(_spec(name)).parameters)} == seen
     assert 3 == result
+
+
+async def test_a_running_worker_freezes_the_hot_triggers_and_no_others(app: QueueTasks, running: Running) -> None:
+    """What is frozen is what the table calls hot, so that a plugin is refused for these only."""
+    async with running(app):
+        frozen = {name for freeze in app.core.triggers._frozen.values() for name in freeze.names}
+
+    assert {row.name for row in ROWS if row.marks == "hot"} - SITES_TO_COME == frozen
 
 
 def test_pluggy_is_not_loaded_before_the_first_plugin() -> None:

@@ -488,7 +488,7 @@ class Worker(Component, Protocol):
     """Turns deliveries into outcomes."""
 
     async def drain(self, timeout_s: float) -> bool:
-        """Stop taking, finish, flush, release the rest. True: nothing had to be released."""
+        """Stop taking, finish, release the rest, flush. True: all is written, and nothing had to be released."""
         ...
 
 

@@ -86,25 +86,33 @@ class _Process:
                 task.cancel()
 
     async def _run(self, engine: Engine) -> int:
+        worker = self._new_worker(engine)  # before its broker starts, whose plugins are told of it
         if not await self._unless_stopped(engine.start(control=True)):
             return 0
-        worker = self._new_worker(engine)
-        announcer = Announcer(self._app, engine, worker)
         await worker.start()
-        self._start_helper(announcer.run())
-        await self._triggers("starter_start")
-        await self._stopping.wait()
-        logger.info("stopping: %d tasks are running", worker.running)
-        timeout_s = self._options.shutdown_timeout
-        await worker.drain(self._app.config.shutdown_timeout if timeout_s is None else timeout_s)
-        await announcer.leave()
-        await worker.stop()
-        await self._triggers("starter_stop")
+        await self._work(worker, Announcer(self._app, engine, worker))
         if worker.unwritten:
             logger.error("%d outcomes could not be written: their tasks will run again", worker.unwritten)
             return _EXIT_UNWRITTEN
         logger.info("stopped cleanly")
         return 0
+
+    async def _work(self, worker: DefaultWorker, announcer: Announcer) -> None:
+        """Let a worker that has started work until a stop is asked for, or a plugin stops the start."""
+        triggers, starter = self._app.triggers, self._app.starter
+        announcing = self._start_helper(announcer.run())
+        try:
+            await triggers.start(triggers.of("starter_start"), starter=starter)
+            await self._stopping.wait()
+        finally:
+            logger.info("stopping: %d tasks are running", worker.running)
+            timeout_s = self._options.shutdown_timeout
+            await worker.drain(self._app.config.shutdown_timeout if timeout_s is None else timeout_s)
+            announcing.cancel()
+            await asyncio.wait([announcing])
+            await announcer.leave()
+            await worker.stop()
+        await triggers.notify(triggers.of("starter_stop"), starter=starter)
 
     def _new_worker(self, engine: Engine) -> DefaultWorker:
         config, options = self._app.config, self._options
@@ -115,11 +123,6 @@ class _Process:
             queues=options.queues or config.queues,
             concurrency=options.concurrency or config.concurrency,
         )
-
-    async def _triggers(self, name: str) -> None:
-        chain = self._app.triggers.of(name)
-        if chain:
-            await self._app.triggers.notify(chain, starter=self._app.starter)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Wait for *work*; return False when a stop was asked for before it was done."""
@@ -135,8 +138,10 @@ class _Process:
                 one.cancel()
             await asyncio.wait([task, stop])
 
-    def _start_helper(self, work: Coroutine[Any, Any, None]) -> None:
-        self._helpers.add(asyncio.get_running_loop().create_task(work))
+    def _start_helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._helpers.add(task)
+        return task
 
     def _watch_parent(self) -> None:
         if self._options.parent is not None:

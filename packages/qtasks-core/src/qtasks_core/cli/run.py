@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
-# A worker writes what it finished after its tasks' time is over; only then is it killed.
-_LAST_WRITES_S = 5.0
+_LAST_WORDS_S = 5.0
+"""What a worker that is drained may take to close its connections and to end."""
 
 
 class _Settings(Struct, frozen=True, kw_only=True):
@@ -131,6 +131,7 @@ def _supervise(core: App, ref: str, settings: _Settings, parent: int | None) -> 
     from qtasks_core.naming import new_worker_name  # noqa: PLC0415  # the engine is not needed for `run --help`
     from qtasks_core.parent import ParentWatch  # noqa: PLC0415
     from qtasks_core.supervisor import Supervisor  # noqa: PLC0415
+    from qtasks_core.worker.worker import DRAIN_OVERHEAD_S  # noqa: PLC0415
 
     async def evict(name: str) -> int:
         """Each eviction has a loop of its own, so its connections are closed with it."""
@@ -145,7 +146,7 @@ def _supervise(core: App, ref: str, settings: _Settings, parent: int | None) -> 
         processes=settings.processes or 1,
         name=settings.worker_name or new_worker_name(),
         evict=evict,
-        stop_timeout_s=timeout_s + _LAST_WRITES_S,
+        stop_timeout_s=timeout_s + DRAIN_OVERHEAD_S + _LAST_WORDS_S,
         parent=None if parent is None else ParentWatch(parent),
     ).run()
 

@@ -7,8 +7,9 @@ trigger is synchronous. Those of several plugins are called in order: tryfirst, 
 - *Replaces*: return a new value, or None to leave it; the next plugin is given the result. `Replace(x)` sets any x,
   also None. One that raises fails the call or the task that it belongs to.
 - *Notifies*: the result is ignored. One that raises is logged with plugin and trigger, at most once a second, and
-  counted; the work goes on. `*_start` says where raising stops the start.
-- *Hot*: called for each task, and frozen when a worker starts. The others are called once per call or per lifetime.
+  counted; the work goes on. Only a `*_start` that raises stops the start, and what had begun is stopped again.
+- *Hot*: called for each task, and frozen while the app is at work: a plugin that comes then is refused. The others are
+  called once per call or per lifetime, and a plugin may come at any time.
 """
 
 from __future__ import annotations

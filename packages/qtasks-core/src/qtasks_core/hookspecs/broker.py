@@ -1,7 +1,6 @@
 """Triggers around the broker. The engine calls them, a broker never does, so every broker has them.
 
-Arguments are *broker* and *storage* (the components), *worker* (in `broker_start` and `broker_stop` its name, None in a
-client; elsewhere the worker), and what each trigger names.
+Arguments are *broker* and *storage* (the components), *worker* (None in a client), and what each trigger names.
 """
 # ruff: noqa: D401  # a trigger's docstring says when it is called
 
@@ -34,7 +33,7 @@ __all__ = [
 
 
 @hookspec
-def broker_start(broker: Broker, worker: str | None) -> None:
+def broker_start(broker: Broker, worker: Worker | None) -> None:
     """Called when the broker is about to start, in a client or a worker.
 
     Notifies. Not hot. The result is ignored; one that raises stops the start. Since 0.1.
@@ -42,7 +41,7 @@ def broker_start(broker: Broker, worker: str | None) -> None:
 
 
 @hookspec
-def broker_stop(broker: Broker, worker: str | None) -> None:
+def broker_stop(broker: Broker, worker: Worker | None) -> None:
     """Called when the broker is about to stop: what was added is written.
 
     Notifies. Not hot. The result is ignored. Since 0.1.
@@ -53,7 +52,7 @@ def broker_stop(broker: Broker, worker: str | None) -> None:
 def broker_listen_start(broker: Broker, worker: Worker) -> None:
     """Called when a worker begins to receive.
 
-    Notifies. Not hot. Goes after `worker_start`. The result is ignored. Since 0.1.
+    Notifies. Not hot. Goes after `worker_start`. The result is ignored; one that raises stops the start. Since 0.1.
     """
 
 

@@ -99,9 +99,9 @@ def storage_update(storage: Results, record: TaskRecord) -> TaskRecord | None:
 
 @hookspec
 def storage_remove_finished_task(storage: Results, record: TaskRecord) -> None:
-    """Called when a final record was written.
+    """Called when a final record was written; not when an earlier one stays, or another worker has the task.
 
-    Notifies. Hot. The result is ignored. Since 0.1.
+    Notifies. Hot. Goes after `worker_outcome`. The result is ignored. Since 0.1.
     """
 
 

@@ -105,7 +105,7 @@ def worker_execute_after(worker: Worker, execution: Execution, record: TaskRecor
 
 @hookspec
 def worker_outcome(worker: Worker, outcome: Outcome) -> None:
-    """Called when it is known what becomes of a delivery, also of one that did not run (cancelled, dead, given back).
+    """Called when what became of a delivery is written, also of one that did not run (cancelled, dead, given back).
 
-    Notifies. Hot. The result is ignored. Since 0.1.
+    Notifies. Hot. Goes before `storage_remove_finished_task`. The result is ignored. Since 0.1.
     """

@@ -56,7 +56,7 @@ class Marker:
 
     def _due(self) -> None:
         self._timer = None
-        waiting = [run for run in self._runs if run.task is not None and not run.is_marked]
+        waiting = [run for run in self._runs if run.task is not None and not (run.is_marked or run.is_ending)]
         if not waiting:
             return
         limit = self._clock() - _AFTER_S / 2

@@ -1,17 +1,16 @@
-"""The worker's triggers: an object when a plugin answers any of them, else None, so that nothing is paid for none."""
+"""The worker's hot triggers: an object when a plugin answers one of them, else None, so that none costs nothing."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from qtasks_core.contract import Retry
+from qtasks_core.contract import FINAL, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qtasks_core.contract import Delivery, Execution, Outcome, TaskExecutor, Worker
+    from qtasks_core.contract import Execution, Outcome, TaskExecutor, Worker
     from qtasks_core.engine import Engine
     from qtasks_core.triggers import Implementation, Triggers
     from qtasks_core.worker.execution import TaskExecution
@@ -19,59 +18,50 @@ if TYPE_CHECKING:
 
 __all__ = ["Observer"]
 
+logger = logging.getLogger("qtasks.worker")
+
+_OF_WRITTEN = ("storage_remove_finished_task", "worker_outcome")
 _TRIGGERS = (
+    *_OF_WRITTEN,
     "broker_add_worker",
-    "broker_listen_start",
     "broker_remove_finished_task",
-    "broker_running_older_tasks",
     "broker_update",
-    "storage_remove_finished_task",
     "task_executor_decode",
     "worker_add",
     "worker_execute_after",
     "worker_execute_before",
-    "worker_outcome",
     "worker_remove_finished_task",
     "worker_run_task_before",
-    "worker_start",
-    "worker_stop",
 )
 
 
 class Observer:
-    """Calls the worker's triggers from tuples that were frozen when the worker was built.
+    """Calls the worker's hot triggers from tuples that are frozen when it starts.
 
     Parameters:
+        chains: The implementations by trigger.
         triggers: The app's triggers.
         worker: What plugins are told is the worker.
         engine: Its components.
     """
 
-    def __init__(self, triggers: Triggers, worker: Worker, engine: Engine) -> None:
+    def __init__(
+        self, chains: dict[str, tuple[Implementation, ...]], triggers: Triggers, worker: Worker, engine: Engine
+    ) -> None:
+        self._chains = chains
         self._triggers = triggers
         self._worker = worker
         self._broker = engine.broker
         self._storage = engine.storage
         self._clock = engine.context.clock
-        self._chains: dict[str, tuple[Implementation, ...]] = {name: triggers.of(name) for name in _TRIGGERS}
+        self.sees_written = any(chains[name] for name in _OF_WRITTEN)
+        """A plugin wants to know of outcomes that are written."""
 
     @classmethod
     def of(cls, triggers: Triggers, worker: Worker, engine: Engine) -> Observer | None:
-        """Return an observer, or None when no plugin answers a trigger of the worker."""
-        return cls(triggers, worker, engine) if any(triggers.of(name) for name in _TRIGGERS) else None
-
-    async def started(self) -> None:
-        """Tell that the worker starts and begins to receive."""
-        await self._triggers.start(self._chains["worker_start"], worker=self._worker)
-        await self._notify("broker_listen_start", broker=self._broker)
-
-    async def stopped(self) -> None:
-        """Tell that the worker stopped."""
-        await self._notify("worker_stop")
-
-    async def taken_over(self, deliveries: Sequence[Delivery]) -> None:
-        """Tell of deliveries of a dead or cut-off worker."""
-        await self._notify("broker_running_older_tasks", broker=self._broker, deliveries=deliveries)
+        """Freeze the triggers; return an observer, or None when no plugin answers any."""
+        chains = triggers.freeze(worker, _TRIGGERS)
+        return cls(chains, triggers, worker, engine) if any(chains.values()) else None
 
     async def run(self, executor: TaskExecutor, execution: TaskExecution) -> Any:
         """Run a task with the triggers around it; return its result as it is to be serialised."""
@@ -83,6 +73,22 @@ class Observer:
         finally:
             execution.delivery = delivery  # whatever a plugin put there: this one is settled
 
+    async def finished(self, execution: TaskExecution, outcome: Outcome, outcomes: OutcomeMaker) -> Outcome:
+        """Let plugins see and change the record of a run; one that raises makes it an error."""
+        try:
+            outcome = await self._with_record(execution, outcome)
+        except Exception as error:
+            logger.exception("task %s ends with the error of a plugin that was given its record", execution.task_name)
+            outcome = outcomes.error(execution, error, self._clock())
+        await self._notify("worker_execute_after", execution=execution, record=outcome.record)
+        return outcome
+
+    async def written(self, outcome: Outcome) -> None:
+        """Tell what became of a delivery, when it is written."""
+        await self._notify("worker_outcome", outcome=outcome)
+        if outcome.record is not None and outcome.record.status in FINAL:
+            await self._notify("storage_remove_finished_task", storage=self._storage, record=outcome.record)
+
     async def _run(self, executor: TaskExecutor, execution: TaskExecution) -> Any:
         execution.args, execution.kwargs = execution.plan.decode(execution.message)
         await self._notify("worker_execute_before", execution=execution)
@@ -90,22 +96,6 @@ class Observer:
         result = await executor.run(changed)
         chain = self._chains["task_executor_decode"]
         return await self._triggers.replace(chain, "result", task_executor=executor, execution=changed, result=result)
-
-    async def finished(self, execution: TaskExecution, outcome: Outcome, outcomes: OutcomeMaker) -> Outcome:
-        """Let plugins see and change the record of a run; one that raises makes it an error."""
-        try:
-            outcome = await self._with_record(execution, outcome)
-        except Exception as error:  # noqa: BLE001  # a replacing trigger that raises fails its task
-            outcome = outcomes.error(execution, error, self._clock())
-        await self._notify("worker_execute_after", execution=execution, record=outcome.record)
-        await self.settled(outcome)
-        return outcome
-
-    async def settled(self, outcome: Outcome) -> None:
-        """Tell what became of a delivery."""
-        await self._notify("worker_outcome", outcome=outcome)
-        if outcome.record is not None:
-            await self._notify("storage_remove_finished_task", storage=self._storage, record=outcome.record)
 
     async def _with_record(self, execution: TaskExecution, outcome: Outcome) -> Outcome:
         record = outcome.record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.contract import Capability, Outcome, Storage
@@ -21,6 +22,7 @@ from qtasks_core.group_commit import Backoff
 from qtasks_core.worker.execution import Plan, TaskExecution
 from qtasks_core.worker.executor import TaskExecutor
 from qtasks_core.worker.intake import Intake
+from qtasks_core.worker.lifecycle import Lifecycle
 from qtasks_core.worker.marker import Marker
 from qtasks_core.worker.observer import Observer
 from qtasks_core.worker.outcomes import OutcomeMaker, users_part
@@ -30,21 +32,24 @@ from qtasks_core.worker.suspects import SuspectGate
 from qtasks_core.writes import finish_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from qtasks_core.app import App
     from qtasks_core.contract import Delivery, TaskRecord
     from qtasks_core.contract import TaskExecutor as Executor
     from qtasks_core.engine import Engine
 
-__all__ = ["DefaultWorker"]
+__all__ = ["DRAIN_OVERHEAD_S", "DefaultWorker"]
 
 logger = logging.getLogger("qtasks.worker")
 
 _FEWEST_AT_ONCE = 16
 _GATE_DELAY_S = 0.5
-_LAST_FLUSH_S = 10.0
 _CANCEL_GRACE_S = 5.0
+_LAST_FLUSH_S = 10.0
+
+DRAIN_OVERHEAD_S = _CANCEL_GRACE_S + _LAST_FLUSH_S
+"""What a drain may take beyond the time of the tasks: cancelled ones clean up, and what is left is written."""
 
 
 class DefaultWorker:
@@ -64,6 +69,7 @@ class DefaultWorker:
         self.name = name
         self.queues = tuple(queues)
         self.concurrency = concurrency
+        engine.worker = self  # plugins are told of it when its broker starts
         self._engine = engine
         self._broker = engine.broker
         self._storage = engine.storage
@@ -76,7 +82,9 @@ class DefaultWorker:
         self._settler = Settler(
             finish_writer(self._broker, self._storage), buffer_limits(engine.config), self._free_slot
         )
-        self._observer = Observer.of(app.triggers, self, engine)
+        self._triggers = app.triggers
+        self._lifecycle = Lifecycle(app.triggers, self, engine.broker)
+        self._observer: Observer | None = None
         self._runs: set[Run] = set()
         self._marker = (
             Marker(self._storage, self._runs, self._outcomes, self._clock)
@@ -104,24 +112,28 @@ class DefaultWorker:
         """Begin to take tasks."""
         if self._receiver is not None:
             return
-        await self._executor.start()
-        if self._observer is not None:
-            await self._observer.started()
+        await self._lifecycle.starts()
+        try:
+            await self._executor.start()
+            self._observe()
+            await self._lifecycle.listens()
+        except BaseException:
+            await self._end()
+            raise
         self._receiver = self._spawn(self._receive_loop())
         logger.info("worker ready: %s, concurrency %d, queues %s", self.name, self.concurrency, ", ".join(self.queues))
 
     async def stop(self) -> None:
         """End at once; what is left is given up (after `drain` nothing is)."""
+        was_started, self._receiver = self._receiver is not None, None
         await self._stop_taking()
         for run in self._runs:
-            if run.task is not None:
-                run.task.cancel()
+            self._cancel(run)
         if self._marker is not None:
             self._marker.stop()
         await self._settler.close()
-        await self._executor.stop()
-        if self._observer is not None:
-            await self._observer.stopped()
+        if was_started:
+            await self._end()
 
     async def drain(self, timeout_s: float) -> bool:
         """Stop taking, let running tasks finish, write what became of them, give the rest back uncharged.
@@ -130,24 +142,39 @@ class DefaultWorker:
             timeout_s: Seconds that running tasks may go on; then async ones are cancelled and threads are left behind.
 
         Returns:
-            True when nothing had to be given back.
+            True when everything is written and nothing had to be given back.
         """
         self._is_draining = True
         await self._stop_taking()
-        await self._wait_for_runs(timeout_s)
-        left = [run for run in self._runs if run.task is not None and not run.task.done()]
+        await self._wait_for(self._runs, timeout_s)
+        left = [run for run in self._runs if run.task is not None and not run.task.done() and not run.is_ending]
         if left:
             logger.warning("%d tasks did not finish within %g s: they are given back", len(left), timeout_s)
-        for run in left:
-            if run.kind == "async" and run.task is not None:
-                run.task.cancel()
-        await self._wait_for_runs(_CANCEL_GRACE_S, "async")
-        await self._settler.drain(_LAST_FLUSH_S)
-        rest = list(self._runs)
+        cancelled = [run for run in left if run.kind == "async"]
+        for run in cancelled:
+            self._cancel(run)
+        await self._wait_for(cancelled, _CANCEL_GRACE_S)
+        rest = [run for run in self._runs if not run.is_ending]
         for run in rest:
             self._give_back(run)
-        await self._settler.drain(_LAST_FLUSH_S)
-        return not left and not rest
+        return await self._flush(_LAST_FLUSH_S) and not left and not rest
+
+    def _observe(self) -> None:
+        self._observer = Observer.of(self._triggers, self, self._engine)
+        if self._observer is not None and self._observer.sees_written:
+            self._settler.written = partial(self._tell_written, self._observer)
+
+    async def _end(self) -> None:
+        await self._executor.stop()
+        self._triggers.thaw(self)
+        await self._lifecycle.stopped()
+
+    async def _flush(self, timeout_s: float) -> bool:
+        """Write what became of the runs, and let plugins hear of it; return whether all is written."""
+        until = asyncio.get_running_loop().time() + timeout_s
+        is_written = await self._settler.drain(timeout_s)
+        await self._wait_for(self._runs, max(0.0, until - asyncio.get_running_loop().time()))
+        return is_written
 
     async def _stop_taking(self) -> None:
         tasks = [task for task in self._background if not task.done()]
@@ -156,8 +183,8 @@ class DefaultWorker:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _wait_for_runs(self, timeout_s: float, kind: str | None = None) -> None:
-        tasks = [run.task for run in self._runs if run.task is not None and kind in {None, run.kind}]
+    async def _wait_for(self, runs: Iterable[Run], timeout_s: float) -> None:
+        tasks = [run.task for run in runs if run.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
 
@@ -205,7 +232,7 @@ class DefaultWorker:
             return
         opened = self._intake.open(run.delivery, now)
         if isinstance(opened, Outcome):
-            self._settle(run, opened)
+            self._settler.put(run, opened)
             return
         run.task_name = opened.plan.name
         run.kind = opened.plan.kind
@@ -224,7 +251,8 @@ class DefaultWorker:
         except BaseException as error:  # noqa: BLE001  # SystemExit too ends a task, not its worker
             ended = self._ended(run, execution, error)
             if ended is None:
-                self._free_slot(run)
+                if not run.is_ending:
+                    self._free_slot(run)
                 return
             outcome = ended
         if self._observer is not None:
@@ -258,8 +286,7 @@ class DefaultWorker:
 
     async def _take_suspects(self, runs: list[Run]) -> None:
         """Ask the storage before running what may be a duplicate, and let killers start alone."""
-        if self._observer is not None:
-            await self._observer.taken_over([run.delivery for run in runs])
+        await self._lifecycle.took_over([run.delivery for run in runs])
         runs = await self._drop_finished(runs)
         limit = self._engine.config.max_deliveries
         crashed = {id(run.delivery): run for run in runs if 0 < run.delivery.crashes < limit}
@@ -268,7 +295,7 @@ class DefaultWorker:
             crashed[id(delivery)].is_gated = True
         returned = [crashed[id(delivery)] for delivery in back]
         for run in returned:
-            self._settle(run, self._outcomes.released(run.delivery, _GATE_DELAY_S))
+            self._settler.put(run, self._outcomes.released(run.delivery, _GATE_DELAY_S))
         while any(run in self._runs for run in returned):  # only what is given back is safe from a charge
             await self._next_settled()
         now = self._clock()
@@ -288,7 +315,7 @@ class DefaultWorker:
         finals = await self._mark(self._storage, records)
         for run, final in zip(known, finals, strict=True):
             if final is not None:
-                self._settle(run, self._outcomes.settled_before(run.delivery, final))
+                self._settler.put(run, self._outcomes.settled_before(run.delivery, final))
                 runs = [one for one in runs if one is not run]
         return runs
 
@@ -308,16 +335,22 @@ class DefaultWorker:
         self._slot_is_free.clear()
         await self._slot_is_free.wait()
 
-    def _settle(self, run: Run, outcome: Outcome) -> None:
-        if self._observer is not None:
-            self._spawn(self._observer.settled(outcome))
-        self._settler.put(run, outcome)
-
     def _give_back(self, run: Run) -> None:
         run.is_lost = True  # what its thread still returns is not written
+        self._cancel(run)
+        self._settler.put(run, self._outcomes.released(run.delivery))
+
+    def _tell_written(self, observer: Observer, run: Run, outcome: Outcome) -> None:
+        """Let plugins hear of an outcome; a slow one holds this slot, so that what they have to hear is bounded."""
+        run.task = asyncio.get_running_loop().create_task(observer.written(outcome))
+        run.task.add_done_callback(partial(self._free_slot_of, run))
+
+    def _cancel(self, run: Run) -> None:
         if run.task is not None:
             run.task.cancel()
-        self._settler.put(run, self._outcomes.released(run.delivery))
+
+    def _free_slot_of(self, run: Run, _: asyncio.Task[None]) -> None:
+        self._free_slot(run)
 
     def _free_slot(self, run: Run) -> None:
         if run in self._runs:
@@ -333,13 +366,14 @@ class DefaultWorker:
         gone = {(one.envelope.uuid, one.envelope.attempt) for one in deliveries if one.envelope is not None}
         for run in list(self._runs):
             envelope = run.delivery.envelope
-            if envelope is not None and (envelope.uuid, envelope.attempt) in gone:
+            if envelope is not None and (envelope.uuid, envelope.attempt) in gone and not run.is_ending:
                 logger.warning(
                     "task %s %s was taken over by another worker: its run is stopped", run.task_name, envelope.uuid
                 )
                 run.is_lost = True
-                if run.task is not None:
-                    run.task.cancel()
+                self._cancel(run)
+                if run.task is not None:  # cancelled before its first step it cannot free its slot itself
+                    run.task.add_done_callback(partial(self._free_slot_of, run))
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)

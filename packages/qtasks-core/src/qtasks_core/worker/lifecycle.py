@@ -1,0 +1,46 @@
+"""The worker's triggers that are not hot: a plugin that answers one may come at any time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qtasks_core.contract import Broker, Delivery, Worker
+    from qtasks_core.triggers import Triggers
+
+__all__ = ["Lifecycle"]
+
+
+class Lifecycle:
+    """Tells plugins how a worker's life goes.
+
+    Parameters:
+        triggers: The app's triggers.
+        worker: What plugins are told is the worker.
+        broker: What it takes from.
+    """
+
+    def __init__(self, triggers: Triggers, worker: Worker, broker: Broker) -> None:
+        self._triggers = triggers
+        self._worker = worker
+        self._broker = broker
+
+    async def starts(self) -> None:
+        """Tell that the worker is about to start; a plugin that raises stops the start."""
+        await self._triggers.start(self._triggers.of("worker_start"), worker=self._worker)
+
+    async def listens(self) -> None:
+        """Tell that it begins to receive; a plugin that raises stops the start."""
+        chain = self._triggers.of("broker_listen_start")
+        await self._triggers.start(chain, broker=self._broker, worker=self._worker)
+
+    async def took_over(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell of deliveries of a dead or cut-off worker."""
+        chain = self._triggers.of("broker_running_older_tasks")
+        await self._triggers.notify(chain, broker=self._broker, worker=self._worker, deliveries=deliveries)
+
+    async def stopped(self) -> None:
+        """Tell that the worker stopped."""
+        await self._triggers.notify(self._triggers.of("worker_stop"), worker=self._worker)
