@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +20,6 @@ from qtasks_testing.polling import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
     from uuid import UUID
 
     from qtasks_core.contract import Broker, Depth, TaskRecord
@@ -110,6 +110,11 @@ class Bench:
         broker = self.broker
         assert isinstance(broker, SqliteBroker)
         return broker._database
+
+    @property
+    def path(self) -> Path:
+        """The file of a SQLite URL."""
+        return Path(self.url.removeprefix("sqlite:///"))
 
     async def _double(self, number: int) -> int:
         return number * 2

@@ -14,6 +14,7 @@ from qtasks_core.errors import ConfigError
 DEFAULTS: dict[str, Any] = {
     "concurrency": 32,
     "queues": ("default",),
+    "queue_concurrency": {},
     "priority_bands": (0,),
     "send_timeout": 30.0,
     "shutdown_timeout": 30.0,
@@ -140,10 +141,12 @@ def test_every_field_can_be_set_by_the_environment() -> None:
     texts = {
         name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
         for name, value in msgspec.structs.asdict(QueueConfig(max_abandoned=3, client_id="me")).items()
-    }
+        if name != "queue_concurrency"
+    } | {"queue_concurrency": "slow=2, mail=4"}
     environ = {ENV_PREFIX + name.upper(): text for name, text in texts.items()}
 
-    assert QueueConfig(max_abandoned=3, client_id="me") == QueueConfig.from_env(environ)
+    expected = QueueConfig(max_abandoned=3, client_id="me", queue_concurrency={"slow": 2, "mail": 4})
+    assert expected == QueueConfig.from_env(environ)
 
 
 def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,6 @@ SITES_TO_COME = frozenset(
         "storage_update",
         "task_executor_middlewares_execute",
         "task_executor_run_task_gen",
-        "worker_task_error_retry",
     }
 )
 
@@ -169,8 +168,6 @@ def _sites() -> set[str]:
         text = path.read_text(encoding="utf-8")
         constants = set(_constants(ast.parse(text))) if "hookspecs" not in path.parts else set()
         found |= constants
-        if path.name == "executor.py":
-            found |= {f"task_executor_{one}" for one in constants}
         for ending in ("start", "stop"):
             if f'f"{{name}}_{ending}"' in text:
                 found |= {f"{part}_{ending}" for part in re.findall(r'_start_part\("(\w+)"', text)}

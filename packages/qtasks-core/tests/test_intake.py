@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -22,6 +22,7 @@ from qtasks_core.worker.outcomes import OutcomeMaker
 
 NOW = 1_000_000.0
 encode = DEFAULT_SERIALIZER.encode
+EXECUTOR = SERVICES = cast("Any", None)  # nothing runs here
 
 
 def job(x: int) -> int:
@@ -31,7 +32,7 @@ def job(x: int) -> int:
 def intake(**config: Any) -> Intake:
     settings = QueueConfig(**config)
     app = QueueTasks("test", "memory://", config=settings)
-    plan = Plan(TaskDefinition(job), app.core)
+    plan = Plan(TaskDefinition(job), app.core, EXECUTOR, SERVICES)
     return Intake({"job": plan}, OutcomeMaker("worker-1", settings, DEFAULT_SERIALIZER), settings)
 
 

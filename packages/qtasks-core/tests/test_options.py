@@ -6,23 +6,18 @@ import datetime as dt
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import pytest
 
 from qtasks_core.errors import ConfigError
-from qtasks_core.options import NO_OPTIONS, CallOptions, Draft
+from qtasks_core.options import Draft, checked_call
 
 ID = UUID("0190a2b3-0000-7000-8000-000000000001")
 NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC)
 
 
-def test_no_option_is_set_by_default() -> None:
-    """None leaves the task's or the app's default; results are kept."""
-    options = msgspec.structs.asdict(CallOptions())
-
-    assert options.pop("results") is True
-    assert {None} == set(options.values())
-    assert CallOptions() == NO_OPTIONS
+def test_what_is_none_is_not_set() -> None:
+    """None leaves the task's or the app's default."""
+    assert {} == checked_call({"priority": None, "queue": None})
 
 
 def test_every_option_is_kept() -> None:
@@ -36,20 +31,25 @@ def test_every_option_is_kept() -> None:
         "headers": {"tenant": "a"},
         "results": False,
         "result_ttl": 0,
+        "timeout": 5,
+        "retry": 2,
+        "unique_key": "a",
+        "unique_ttl": 60,
+        "key": "b",
     }
-    options = CallOptions(**given)
+    options = checked_call(given)  # type: ignore[arg-type]  # its keys are options
 
-    assert {**given, "eta": None} == msgspec.structs.asdict(options)
-    assert "3.0" == repr(options.delay)
-    assert NOON == CallOptions(eta=NOON).eta
-    assert NOON == CallOptions(expires=NOON).expires
+    assert given == options
+    assert "3.0" == repr(options["delay"])
+    assert {"eta": NOON} == checked_call({"eta": NOON})
+    assert {"expires": NOON} == checked_call({"expires": NOON})
 
 
 def test_texts_become_what_they_stand_for() -> None:
     """A uuid or a time that comes from JSON or a form is as good as the object."""
-    options = CallOptions(uuid=str(ID), eta=NOON.isoformat())  # type: ignore[arg-type]
+    options = checked_call({"uuid": str(ID), "eta": NOON.isoformat()})  # type: ignore[typeddict-item]
 
-    assert (ID, NOON) == (options.uuid, options.eta)
+    assert {"uuid": ID, "eta": NOON} == options
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,19 @@ def test_texts_become_what_they_stand_for() -> None:
         ({"uuid": "7"}, "option uuid: expected a UUID; got '7'"),
         ({"headers": {"a": 1}}, "option headers: expected a mapping of texts to texts; got {'a': 1}"),
         ({"headers": ["a"]}, "option headers: expected a mapping of texts to texts; got ['a']"),
-        ({"results": None}, "option results: expected true or false; got None"),
+        ({"results": "no"}, "option results: expected true or false; got 'no'"),
         ({"result_ttl": -1}, "option result_ttl: expected `float` >= 0.0; got -1"),
+        ({"timeout": 0}, "option timeout: expected `float` > 0.0; got 0"),
+        ({"retry": -1}, "option retry: expected `int` >= 0; got -1"),
+        ({"unique_ttl": 1}, "option unique_ttl: expected unique_key beside it"),
+        ({"prioritty": 1}, "option prioritty: there is no such option; did you mean priority?"),
         ({"delay": 1, "eta": NOON}, "options delay and eta: expected one of them, got both"),
     ],
 )
 def test_a_wrong_option_is_refused(options: dict[str, Any], message: str) -> None:
     """Before anything is sent: nobody finds out later, in a worker."""
     with pytest.raises(ConfigError) as caught:
-        CallOptions(**options)
+        checked_call(options)  # type: ignore[arg-type]  # wrong on purpose
 
     assert message == str(caught.value)
 

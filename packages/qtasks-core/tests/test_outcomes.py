@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from uuid import UUID
 
 import msgspec
@@ -53,13 +53,18 @@ COMMON: dict[str, Any] = {
 }
 
 
+EXECUTOR = SERVICES = cast("Any", None)  # nothing runs here
+
+
 def job() -> None: ...
 
 
-def execution(result_ttl: float | None = None, asked: float | None = None, crashes: int = 0) -> TaskExecution:
+def execution(
+    result_ttl: float | None = None, asked: float | None = None, crashes: int = 0, dead_letter: bool | None = None
+) -> TaskExecution:
     """Return a run that began at STARTED; *asked* is the call's own result_ttl."""
     app = QueueTasks("test", "memory://", config=QueueConfig(result_ttl=100))
-    plan = Plan(TaskDefinition(job, result_ttl=result_ttl), app.core)
+    plan = Plan(TaskDefinition(job, result_ttl=result_ttl, dead_letter=dead_letter), app.core, EXECUTOR, SERVICES)
     message = Message("job", b"", b"", result_ttl_s=asked)
     return TaskExecution(plan, Delivery(ENVELOPE, token=None, crashes=crashes), message, STARTED)
 
@@ -175,7 +180,7 @@ def test_an_error_is_kept_as_words_and_its_message_as_dead_letter() -> None:
 
 def test_without_dead_letters_an_error_is_done() -> None:
     """dead_letter=False: the record alone tells of it."""
-    outcome = maker(dead_letter=False).error(execution(), ValueError("no"), NOW)
+    outcome = maker().error(execution(dead_letter=False), ValueError("no"), NOW)
 
     assert Ack() == outcome.verdict
     assert ("error", False) == (record_of(outcome).status, record_of(outcome).dead_lettered)

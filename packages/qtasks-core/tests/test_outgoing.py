@@ -14,7 +14,7 @@ from qtasks_core.config import QueueConfig
 from qtasks_core.contract import Envelope, Message, TaskRecord
 from qtasks_core.definition import TaskDefinition
 from qtasks_core.errors import CodecError, PayloadTooLargeError, SendRefusedError
-from qtasks_core.options import CallOptions, Draft
+from qtasks_core.options import Draft, checked_call
 from qtasks_core.outgoing import draft_call, encode_draft
 from qtasks_core.serializers import DEFAULT_SERIALIZER
 from qtasks_core.wire import unpack_message
@@ -35,7 +35,7 @@ SPECIAL = TaskDefinition(job, name="special", queue="tasks", priority=5, result_
 
 def draft(definition: TaskDefinition | None = PLAIN, **options: Any) -> Draft:
     name = "other" if definition is None else definition.name
-    chosen: Any = {"options": CallOptions(**options)} if options else {}
+    chosen: Any = {"options": checked_call(options)}
     return draft_call(name, (1,), {}, definition=definition, config=CONFIG, now=NOW, **chosen)
 
 
@@ -102,7 +102,7 @@ def test_a_time_without_a_zone_is_local() -> None:
 def test_arguments_are_not_touched() -> None:
     """A draft holds values: triggers see what the caller gave."""
     args, kwargs = ([1],), {"b": {2}}
-    found = draft_call("a", args, kwargs, definition=None, config=CONFIG, now=NOW)
+    found = draft_call("a", args, kwargs, options={}, definition=None, config=CONFIG, now=NOW)
 
     assert found.args is args
     assert found.kwargs is kwargs

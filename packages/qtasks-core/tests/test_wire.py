@@ -38,12 +38,14 @@ def test_the_bytes_of_a_message_do_not_change() -> None:
     """A message of this version, byte by byte: workers of other releases read it."""
     raw = pack_message(Message("add", b"\x92\x01\x02", b"\x80", headers={"a": "b"}))
 
-    assert PREAMBLE + encode(["add", b"\x92\x01\x02", b"\x80", "msgpack", None, None, None, None, {"a": "b"}]) == raw
+    assert (
+        PREAMBLE + encode(["add", b"\x92\x01\x02", b"\x80", "msgpack", None, None, None, None, {"a": "b"}, None]) == raw
+    )
 
 
 def test_a_message_comes_back_as_it_was() -> None:
     """Every field survives."""
-    message = Message("add", b"a", b"k", "json", 1.5, 0.0, ID, ID, {"traceparent": "00-x"})
+    message = Message("add", b"a", b"k", "json", 1.5, 0.0, ID, ID, {"traceparent": "00-x"}, 3)
 
     assert message == unpack_message(pack_message(message))
 
@@ -60,6 +62,7 @@ def test_a_message_comes_back_as_it_was() -> None:
         parent=st.none() | st.uuids(),
         root=st.none() | st.uuids(),
         headers=st.dictionaries(st.text(), st.text()),
+        retry=st.none() | st.integers(0, 1000),
     )
 )
 def test_any_message_comes_back_as_it_was(message: Message) -> None:
@@ -69,7 +72,7 @@ def test_any_message_comes_back_as_it_was(message: Message) -> None:
 
 def test_fields_that_a_newer_version_appended_are_skipped() -> None:
     """A newer minor is read, and so are older ones that had fewer fields."""
-    newer = b"\xc1Q\x01\x07\x00\x00" + encode(["add", b"", b"", "msgpack", 1.0, None, None, None, {}, "new", [1]])
+    newer = b"\xc1Q\x01\x07\x00\x00" + encode(["add", b"", b"", "msgpack", 1.0, None, None, None, {}, None, "new", [1]])
     older = PREAMBLE + encode(["add", b"", b""])
 
     assert Message("add", b"", b"", timeout_s=1.0) == unpack_message(newer)
@@ -116,7 +119,7 @@ DEEP = b"\x91" * 100_000 + b"\xc0"
 def test_a_body_that_is_nested_without_end_is_damaged() -> None:
     """Also in a field that this version would skip: a worker's stack is not the sender's."""
     with pytest.raises(WireError, match="the body is damaged: maximum recursion depth"):
-        unpack_message(PREAMBLE + b"\x9a\xa0\xc4\x00\xc4\x00\xa0\xc0\xc0\xc0\xc0\x80" + DEEP)
+        unpack_message(PREAMBLE + b"\x9b\xa0\xc4\x00\xc4\x00\xa0\xc0\xc0\xc0\xc0\x80\xc0" + DEEP)
 
     assert "is damaged: maximum recursion depth" in unpack_error(b"\x94\xa0\xa0\xa0" + DEEP).message
 

@@ -330,7 +330,7 @@ async def test_frames_of_other_minor_versions_are_read(app: QueueTasks, running:
     newer = (
         MAGIC
         + b"\x01\x07\x00\x00"
-        + msgspec.msgpack.encode(["known", *empty, "msgpack", None, None, None, None, {}, "new field", 7])
+        + msgspec.msgpack.encode(["known", *empty, "msgpack", None, None, None, None, {}, None, "new field", 7])
     )
     async with running(app):
         for body in (older, newer):

@@ -127,7 +127,7 @@ EXPECTED = {
     "description": "a text",
     "extra": "a mapping",
 }
-ALIKE = 0.8
+ALIKE = 0.65
 
 
 def checked_options(task: str, options: Mapping[str, Any]) -> AllTaskOptions:

@@ -47,8 +47,11 @@ class Commands:
         """Watch, and return when the pauses that stand are known: a worker must not take from a paused queue first."""
         if self._global_config is None or self._watchers:
             return
-        found = await self._global_config.list(PAUSE_PREFIX)
-        self.paused = {key.removeprefix(PAUSE_PREFIX) for key, one in found.items() if one.value is not None}
+        try:
+            found = await self._global_config.list(PAUSE_PREFIX)
+            self.paused = {key.removeprefix(PAUSE_PREFIX) for key, one in found.items() if one.value is not None}
+        except UnavailableError as error:
+            logger.warning("the global config is away: %s; pauses are heard later", error)
         self._watchers = [
             asyncio.create_task(self._watch(self._global_config, CANCEL_PREFIX, self._on_cancel)),
             asyncio.create_task(self._watch(self._global_config, PAUSE_PREFIX, self._on_pause)),

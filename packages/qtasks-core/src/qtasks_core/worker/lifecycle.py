@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qtasks_core.contract import Broker, Delivery, Worker
+    from qtasks_core.contract import Broker, Delivery, Execution, Outcome, Worker
     from qtasks_core.triggers import Triggers
 
 __all__ = ["Lifecycle"]
@@ -40,6 +40,15 @@ class Lifecycle:
         """Tell of deliveries of a dead or cut-off worker."""
         chain = self._triggers.of("broker_running_older_tasks")
         await self._triggers.notify(chain, broker=self._broker, worker=self._worker, deliveries=deliveries)
+
+    async def failed(self, execution: Execution, error: BaseException, outcome: Outcome) -> Outcome:
+        """Let plugins decide whether a failed task is tried again."""
+        chain = self._triggers.of("worker_task_error_retry")
+        if not chain or outcome.record is None or outcome.record.status not in {"error", "retry"}:
+            return outcome
+        values = {"worker": self._worker, "execution": execution, "error": error, "outcome": outcome}
+        changed: Outcome = await self._triggers.replace(chain, "outcome", **values)
+        return changed
 
     async def stopped(self) -> None:
         """Tell that the worker stopped."""

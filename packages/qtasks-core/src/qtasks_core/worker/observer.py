@@ -32,7 +32,6 @@ _TRIGGERS = (
     "worker_execute_before",
     "worker_remove_finished_task",
     "worker_run_task_before",
-    "worker_task_error_retry",
 )
 
 
@@ -73,14 +72,6 @@ class Observer:
             return await self._run(execution.plan.executor, execution)
         finally:
             execution.delivery = delivery  # whatever a plugin put there: this one is settled
-
-    async def failed(self, execution: TaskExecution, error: BaseException, outcome: Outcome) -> Outcome:
-        """Let plugins decide whether a failed task is tried again."""
-        if outcome.record is None or outcome.record.status not in {"error", "retry"}:
-            return outcome
-        values = {"execution": execution, "error": error}
-        changed: Outcome = await self._replace("worker_task_error_retry", "outcome", outcome, **values)
-        return changed
 
     async def finished(self, execution: TaskExecution, outcome: Outcome, outcomes: OutcomeMaker) -> Outcome:
         """Let plugins see and change the record of a run; one that raises makes it an error."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qtasks_core.contract import Outcome
     from qtasks_core.worker.execution import TaskExecution
     from qtasks_core.worker.intake import Intake
+    from qtasks_core.worker.lifecycle import Lifecycle
     from qtasks_core.worker.observer import Observer
     from qtasks_core.worker.outcomes import OutcomeMaker
     from qtasks_core.worker.run import Run
@@ -40,16 +41,20 @@ class Runner:
     Parameters:
         outcomes: Makes the outcomes.
         intake: Parks what only other workers can read.
+        lifecycle: Lets plugins decide on further attempts.
         clock: The time now, in epoch seconds.
     """
 
-    def __init__(self, outcomes: OutcomeMaker, intake: Intake, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, outcomes: OutcomeMaker, intake: Intake, lifecycle: Lifecycle, clock: Callable[[], float]
+    ) -> None:
         self.observer: Observer | None = None
         """Calls the triggers; None: no plugin answers any."""
         self.is_draining = False
         """The worker stops: a run that is cancelled is given back."""
         self._outcomes = outcomes
         self._intake = intake
+        self._lifecycle = lifecycle
         self._clock = clock
 
     async def run(self, run: Run, execution: TaskExecution) -> Outcome | None:
@@ -62,8 +67,7 @@ class Runner:
             if ended is None:
                 return None
             outcome = ended
-            if self.observer is not None:
-                outcome = await self.observer.failed(execution, error, outcome)
+            outcome = await self._lifecycle.failed(execution, error, outcome)
         if self.observer is not None:
             outcome = await self.observer.finished(execution, outcome, self._outcomes)
         return outcome

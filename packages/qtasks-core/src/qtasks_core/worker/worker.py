@@ -85,7 +85,7 @@ class DefaultWorker:
         )
         self._triggers = app.triggers
         self._lifecycle = Lifecycle(app.triggers, self, engine.broker)
-        self._runner = Runner(self._outcomes, self._intake, self._clock)
+        self._runner = Runner(self._outcomes, self._intake, self._lifecycle, self._clock)
         self._runs: set[Run] = set()
         self._marker = (
             Marker(self._storage, self._runs, self._outcomes, self._clock)
