@@ -60,7 +60,8 @@ class Runner:
     async def run(self, run: Run, execution: TaskExecution) -> Outcome | None:
         """Return what becomes of a run's delivery; None when it is not ours any more."""
         try:
-            result = await self._result(execution)
+            limit = execution.timeout
+            result = await (self._result(execution) if limit is None else self._limited(execution, limit))
             outcome = self._outcomes.success(execution, result, self._clock())
         except BaseException as error:  # noqa: BLE001  # SystemExit too ends a task, not its worker
             ended = self._ended(run, execution, error)
@@ -72,20 +73,17 @@ class Runner:
             outcome = await self.observer.finished(execution, outcome, self._outcomes)
         return outcome
 
-    async def _result(self, execution: TaskExecution) -> Any:
-        limit = execution.timeout
-        if limit is None:
-            return await self._unlimited(execution)
+    async def _limited(self, execution: TaskExecution, limit: float) -> Any:
         scope = asyncio.timeout(limit)
         try:
             async with scope:
-                return await self._unlimited(execution)
+                return await self._result(execution)
         except TimeoutError:
             if scope.expired():
                 raise TaskTimeoutError(f"the run took longer than its timeout of {limit:g} s") from None
             raise
 
-    async def _unlimited(self, execution: TaskExecution) -> Any:
+    async def _result(self, execution: TaskExecution) -> Any:
         if self.observer is not None:
             return await self.observer.run(execution)
         execution.open()

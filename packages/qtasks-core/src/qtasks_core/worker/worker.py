@@ -288,6 +288,7 @@ class DefaultWorker:
         outcome = await self._runner.run(run, execution)
         if execution.timeout is not None and self._executors.abandoned >= self._most_abandoned:
             self._tell_exhausted()
+        run.task = run.execution = None  # only the outcome waits for the server: a run leaves much behind
         if outcome is not None:
             self._settler.put(run, outcome)
         elif not run.is_ending:
