@@ -21,6 +21,7 @@ from qtasks_testing.kit import (
     InspectableSuite,
     KitContext,
     ResultsSuite,
+    RetrySuite,
     SenderSuite,
     StorageSuite,
     StreamsSuite,
@@ -98,3 +99,9 @@ class TestInspectable(InspectableSuite): ...
 
 
 class TestCancels(CancelsSuite): ...
+
+
+# ---------------------------------------------------------------- features
+
+
+class TestRetries(RetrySuite): ...

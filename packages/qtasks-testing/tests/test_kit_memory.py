@@ -17,6 +17,7 @@ from qtasks_testing.kit import (
     InspectableSuite,
     KitContext,
     ResultsSuite,
+    RetrySuite,
     SenderSuite,
     StatefulSuite,
     StorageSuite,
@@ -85,3 +86,9 @@ class TestInspectable(InspectableSuite): ...
 
 
 class TestCancels(CancelsSuite): ...
+
+
+# ---------------------------------------------------------------- features
+
+
+class TestRetries(RetrySuite): ...

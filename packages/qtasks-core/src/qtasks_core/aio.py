@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-    from qtasks_core.app import App
     from qtasks_core.makers import AsyncTaskMaker
     from qtasks_core.task import AddCall
 
@@ -27,13 +26,6 @@ class QueueTasks(AppFace):
 
     `async with app:` stops the running loop's connections at its end; `await app.stop()` does the same.
     """
-
-    @classmethod
-    def of(cls, core: App) -> Self:
-        """Return this face of an app that was made with the other one."""
-        face = cls.__new__(cls)
-        face.core = core
-        return face
 
     @property
     def task(self) -> AsyncTaskMaker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from qtasks_core.components import Components, Sources, build_components
 from qtasks_core.config import QueueConfig, RunOptions
@@ -286,6 +286,13 @@ class AppFace:
         sources = Sources(broker_url, storage_url, global_config_url, broker, storage, global_config)
         self.core: App = App(name, sources, config, starter, task_executor)
         self.core.face = self
+
+    @classmethod
+    def of(cls, core: App) -> Self:
+        """Return this face of an app that was made with the other one."""
+        face = cls.__new__(cls)
+        face.core = core
+        return face
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.core.name!r} {self.core.describe()['broker']}>"

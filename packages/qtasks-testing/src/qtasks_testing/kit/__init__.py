@@ -20,6 +20,7 @@ from qtasks_testing.kit.cancels import CancelsSuite
 from qtasks_testing.kit.consumer import Consumer
 from qtasks_testing.kit.context import KitContext
 from qtasks_testing.kit.evicts import EvictsSuite
+from qtasks_testing.kit.features.retries import RetrySuite
 from qtasks_testing.kit.fused_broker import FusedBrokerSuite
 from qtasks_testing.kit.fused_sender import FusedSenderSuite
 from qtasks_testing.kit.global_config import GlobalConfigSuite
@@ -45,6 +46,7 @@ __all__ = [
     "InspectableSuite",
     "KitContext",
     "ResultsSuite",
+    "RetrySuite",
     "SenderSuite",
     "StatefulSuite",
     "StorageSuite",
