@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from qtasks_core.errors import CodecError
 from qtasks_core.serializers import (
     DEFAULT_SERIALIZER,
+    JsonSerializer,
     MsgpackSerializer,
     builtin_serializers,
     check_depth,
@@ -25,6 +26,7 @@ from qtasks_core.serializers import (
 )
 
 encode = DEFAULT_SERIALIZER.encode
+JSON = JsonSerializer()
 
 
 class Colour(enum.Enum):
@@ -47,6 +49,12 @@ class Plain:
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+PLAIN_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
@@ -192,9 +200,11 @@ def test_the_depth_is_told_exactly(depth: int, limit: int) -> None:
         assert depth <= limit
 
 
-def test_msgpack_is_what_every_app_has() -> None:
-    """A codec is found by its name in a message."""
-    assert {"msgpack": DEFAULT_SERIALIZER} == builtin_serializers()
+def test_msgpack_and_json_are_what_every_app_has() -> None:
+    """A codec is found by its name in a message; msgpack is the default."""
+    assert {"msgpack": MsgpackSerializer, "json": JsonSerializer} == {
+        codec: type(one) for codec, one in builtin_serializers().items()
+    }
     assert isinstance(DEFAULT_SERIALIZER, MsgpackSerializer)
 
 
@@ -210,3 +220,72 @@ def test_pydantic_models_are_guests() -> None:
     assert [model(x=1, when=noon)] == convert(DEFAULT_SERIALIZER.decoder(Any)(raw), list[model])
     with pytest.raises(CodecError, match=r"(?s)validation error for Model.*x.*valid integer"):
         convert([{"x": "one", "when": noon}], list[model])
+
+
+# ---------------------------------------------------------------- JSON
+
+
+@given(PLAIN_JSON)
+def test_plain_json_comes_back_as_it_was(value: Any) -> None:
+    """Numbers, texts, lists and mappings need no annotation."""
+    assert value == JSON.decoder(Any)(JSON.encode(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "type_"),
+    [
+        (b"\xff\x00", bytes),
+        (dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC), dt.datetime),
+        (dt.date(2024, 5, 1), dt.date),
+        (decimal.Decimal("1.10"), decimal.Decimal),
+        (UUID(int=7), UUID),
+        (Colour.RED, Colour),
+        (Point(1, [2]), Point),
+        (Shape([Point(1, [])]), Shape),
+        ({1, 2}, set[int]),
+        ((1, "a"), tuple[int, str]),
+        ({1: "a"}, dict[int, str]),
+        ({UUID(int=7): {dt.date(2024, 5, 1): 1}}, dict[UUID, dict[dt.date, int]]),
+    ],
+)
+def test_annotations_bring_back_what_json_has_no_form_for(value: Any, type_: Any) -> None:
+    """From text or list to the type, whether it is decoded so or converted later."""
+    raw = JSON.encode(value)
+
+    assert value == JSON.decoder(type_)(raw)
+    assert value == convert(JSON.decoder(Any)(raw), type_, text_keys=True)
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], {"a": [-float("inf")]}, Point(float("nan"), [])])  # type: ignore[arg-type]
+def test_json_has_no_place_for_what_is_no_number(value: Any) -> None:
+    """Null would come back as None, silently."""
+    with pytest.raises(CodecError, match=r"cannot be encoded as JSON: -?(nan|inf) is no number in JSON"):
+        JSON.encode(value)
+    assert b'["null",null]' == JSON.encode(["null", None])
+
+
+@pytest.mark.parametrize("value", [Plain(), {(1, 2): 3}, "\ud800", [object()]])
+def test_what_json_cannot_hold_is_refused(value: Any) -> None:
+    """As in msgpack, with a CodecError."""
+    with pytest.raises(CodecError, match="cannot be encoded as JSON"):
+        JSON.encode(value)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[" * 100_000, b"nan"])
+def test_damaged_json_is_a_codec_error(raw: bytes) -> None:
+    """However deep it is."""
+    with pytest.raises(CodecError):
+        JSON.decoder(Any)(raw)
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.sampled_from(["json", "unknown"]))
+def test_the_depth_of_other_codecs_is_told_exactly(depth: int, limit: int, codec: str) -> None:
+    """In JSON brackets are counted first; bytes of which nothing is known spare no walk."""
+    value = _nested(depth)
+    raw = JSON.encode(value) if codec == "json" else b""
+    try:
+        check_depth(raw, value, limit, codec=codec)
+    except CodecError:
+        assert depth > limit
+    else:
+        assert depth <= limit

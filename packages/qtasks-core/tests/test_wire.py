@@ -17,9 +17,11 @@ from qtasks_core.wire import (
     frame,
     pack_error,
     pack_message,
+    pack_value,
     unframe,
     unpack_error,
     unpack_message,
+    unpack_value,
 )
 
 PREAMBLE = b"\xc1Q\x01\x00\x00\x00"
@@ -197,3 +199,20 @@ def test_any_bytes_are_an_error(raw: bytes) -> None:
     """unpack_error never raises."""
     found: Any = unpack_error(raw)
     assert isinstance(found, RemoteError)
+
+
+def test_a_yielded_value_names_its_codec() -> None:
+    """Bare msgpack, which never begins as a frame does; of another codec its name is before it."""
+    for codec, raw, stored in (
+        ("msgpack", b"\x01", b"\x01"),
+        ("json", b"[1]", PREAMBLE + b"\x92\xa4json\xc4\x03[1]"),
+    ):
+        assert stored == pack_value(codec, raw)
+        assert (codec, raw) == unpack_value(stored)
+
+
+@pytest.mark.parametrize("stored", [PREAMBLE, PREAMBLE + b"\x92\xa4json", b"\xc1Q"])
+def test_a_damaged_value_is_a_wire_error(stored: bytes) -> None:
+    """Whoever reads the stream is told."""
+    with pytest.raises(WireError):
+        unpack_value(stored)

@@ -7,19 +7,20 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from qtasks_core.codec_registry import CodecRegistry
 from qtasks_core.components import Components, Sources, build_components
 from qtasks_core.config import QueueConfig, RunOptions
 from qtasks_core.context import AppContext, SharedObjects
 from qtasks_core.contract import Evicts
 from qtasks_core.definition import TaskDefinition, TaskRegistry
 from qtasks_core.engine import Engine
-from qtasks_core.errors import ResultExpiredError, UnknownWireError
+from qtasks_core.errors import ResultExpiredError
 from qtasks_core.forks import after_fork, keep_for_ever
 from qtasks_core.naming import slug
 from qtasks_core.outgoing import draft_call
 from qtasks_core.portal import Portal
-from qtasks_core.serializers import DEFAULT_SERIALIZER, builtin_serializers
 from qtasks_core.triggers import Triggers
+from qtasks_core.wire import unpack_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,7 @@ class App:
         config: Settings; None reads the environment.
         starter: Runs a worker process; None takes the default.
         task_executor: Runs tasks; None takes the default.
+        serializer: Writes arguments and results, or the name of its codec; None is msgpack.
 
     Raises:
         ConfigError: A URL or a setting is wrong, or a package is missing.
@@ -53,17 +55,19 @@ class App:
         config: QueueConfig | None,
         starter: Starter | None = None,
         task_executor: TaskExecutor | None = None,
+        *,
+        serializer: Serializer | str | None = None,
     ) -> None:
         self.name = name
         self.namespace = slug(name)
         self.config = QueueConfig.from_env() if config is None else config
+        self.codecs = CodecRegistry(serializer)
         self.registry = TaskRegistry()
         self.triggers = Triggers()
         self.sources = sources.resolved()
         self.task_executor = task_executor
         self.face: AppFace | None = None
         self._starter = starter
-        self._serializers = builtin_serializers()
         self._result_decoders: dict[tuple[str, Any], Callable[[bytes], Any]] = {}
         self._objects = SharedObjects()
         self._lock = threading.Lock()
@@ -119,7 +123,7 @@ class App:
         with self._lock:
             spare, self._spare = (None, self._spare) if worker else (self._spare, None)
             engine = Engine(
-                self.face, spare or self.build_components(context), context, DEFAULT_SERIALIZER, self.triggers
+                self.face, spare or self.build_components(context), context, self.codecs.chosen, self.triggers
             )
             self._engines[loop] = engine
         return engine
@@ -147,10 +151,7 @@ class App:
         Raises:
             UnknownWireError: It is not installed.
         """
-        found = self._serializers.get(codec)
-        if found is None:
-            raise UnknownWireError(f"expected one of the codecs {', '.join(self._serializers)}, got {codec!r}")
-        return found
+        return self.codecs.of(codec)
 
     def result_decoder(self, codec: str, type_: Any) -> Callable[[bytes], Any]:
         """Return the compiled decoder of results of this type."""
@@ -164,8 +165,13 @@ class App:
         return found
 
     def decode_value(self, raw: bytes) -> Any:
-        """Return a value that a task yielded."""
-        return self.result_decoder(DEFAULT_SERIALIZER.codec, Any)(raw)
+        """Return a value that a task yielded.
+
+        Raises:
+            WireError: It is damaged, or its codec is not installed.
+        """
+        codec, payload = unpack_value(raw)
+        return self.result_decoder(codec, Any)(payload)
 
     def draft(
         self,
@@ -264,6 +270,7 @@ class AppFace:
         starter: Runs a worker process.
         task_executor: Runs tasks.
         config: Settings; by default read from the environment.
+        serializer: What arguments and results are written with: "msgpack" (the default), "json", or a Serializer.
 
     Raises:
         ConfigError: A URL or a setting is wrong, or a package is missing.
@@ -282,9 +289,10 @@ class AppFace:
         starter: Starter | None = None,
         task_executor: TaskExecutor | None = None,
         config: QueueConfig | None = None,
+        serializer: Serializer | str | None = None,
     ) -> None:
         sources = Sources(broker_url, storage_url, global_config_url, broker, storage, global_config)
-        self.core: App = App(name, sources, config, starter, task_executor)
+        self.core: App = App(name, sources, config, starter, task_executor, serializer=serializer)
         self.core.face = self
 
     @classmethod
@@ -316,6 +324,17 @@ class AppFace:
     def starter(self) -> Starter:
         """What runs a worker process."""
         return self.core.starter
+
+    def add_serializer(self, serializer: Serializer) -> None:
+        """Install a codec: this process can read what others have written with it.
+
+        Parameters:
+            serializer: With a name of its own in `codec`; see `qtasks_core.contract.Serializer`.
+
+        Raises:
+            ConfigError: It is no serializer, or its codec is installed already.
+        """
+        self.core.codecs.add(serializer)
 
     def run_forever(self, *, concurrency: int | None = None, queues: Sequence[str] | None = None) -> int:
         """Run a worker in this process until it is stopped by a signal; return the exit code.

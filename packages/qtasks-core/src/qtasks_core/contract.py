@@ -434,7 +434,10 @@ class GlobalConfig(Backend, Protocol):
 
 
 class Serializer(Protocol):
-    """Of arguments and results only."""
+    """Of arguments and results only.
+
+    A codec whose mappings know texts only as keys also has `text_keys = True`: annotations say what they stand for.
+    """
 
     codec: ClassVar[str]
 

@@ -139,7 +139,7 @@ def _record(draft: Draft, envelope: Envelope) -> TaskRecord:
 def _encode(draft: Draft, what: str, value: object, serializer: Serializer, max_depth: int) -> bytes:
     try:
         raw = serializer.encode(value)
-        check_depth(raw, value, max_depth, around=1)
+        check_depth(raw, value, max_depth, around=1, codec=serializer.codec)
     except CodecError as error:
         raise CodecError(f"task {draft.task_name!r}: its {what} {error}") from None
     return raw

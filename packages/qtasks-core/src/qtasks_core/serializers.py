@@ -1,7 +1,8 @@
-"""How arguments and results become bytes: msgpack by msgspec, with pydantic models as guests."""
+"""How arguments and results become bytes: msgpack or JSON by msgspec, with pydantic models as guests."""
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,10 +15,22 @@ if TYPE_CHECKING:
 
     from qtasks_core.contract import Serializer
 
-__all__ = ["DEFAULT_SERIALIZER", "MsgpackSerializer", "builtin_serializers", "check_depth", "convert"]
+__all__ = [
+    "DEFAULT_SERIALIZER",
+    "JsonSerializer",
+    "MsgpackSerializer",
+    "builtin_serializers",
+    "check_depth",
+    "convert",
+]
 
-_CONTAINER_BYTES = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])  # msgpack: fixmap, fixarray, array 16/32, map 16/32
-_OTHER_BYTES = bytes(byte for byte in range(256) if byte not in _CONTAINER_BYTES)
+_CONTAINER_BYTES = {
+    "msgpack": bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)]),  # fixmap, fixarray, array 16/32, map 16/32
+    "json": b"[{",
+}
+_OTHER_BYTES = {
+    codec: bytes(byte for byte in range(256) if byte not in begin) for codec, begin in _CONTAINER_BYTES.items()
+}
 
 
 class MsgpackSerializer:
@@ -52,19 +65,60 @@ class MsgpackSerializer:
         return read
 
 
-def convert(value: Any, type_: Any) -> Any:
+class JsonSerializer:
+    """The codec of those whose messages are read by programs in other languages; see docs/serialization.md."""
+
+    codec: ClassVar[str] = "json"
+    text_keys: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.json.Encoder(enc_hook=_encode_guest)
+
+    def encode(self, value: object) -> bytes:
+        """Return the value as JSON.
+
+        Raises:
+            CodecError: It holds something that JSON has no place for; the message names its type.
+        """
+        try:
+            raw = self._encoder.encode(value)
+            if b"null" in raw:  # what msgspec writes for NaN, which would come back as None
+                _refuse_no_numbers(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise CodecError(f"cannot be encoded as JSON: {error}") from None
+        return raw
+
+    def decoder(self, type_: Any) -> Callable[[bytes], Any]:
+        """Return a function that reads a value of this type; strict, but texts become what JSON has no form for."""
+        decode = msgspec.json.Decoder(type_, dec_hook=_decode_guest).decode
+
+        def read(raw: bytes) -> Any:
+            try:
+                return decode(raw)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise CodecError(str(error)) from None
+
+        return read
+
+
+def convert(value: Any, type_: Any, *, text_keys: bool = False) -> Any:
     """Make a decoded value what an annotation says, strictly.
+
+    Parameters:
+        value: What was decoded.
+        type_: What the annotation says.
+        text_keys: The codec knows texts only as keys of mappings, so they may stand for other types.
 
     Raises:
         CodecError: It does not fit; the message has the path and what was expected.
     """
     try:
-        return msgspec.convert(value, type_, dec_hook=_decode_guest)
+        return msgspec.convert(value, type_, dec_hook=_decode_guest, str_keys=text_keys)
     except msgspec.ValidationError as error:
         raise CodecError(str(error)) from None
 
 
-def check_depth(raw: bytes, value: object, limit: int, *, around: int = 0) -> None:
+def check_depth(raw: bytes, value: object, limit: int, *, around: int = 0, codec: str = "msgpack") -> None:
     """Refuse a value in which more than *limit* lists and mappings are in one another.
 
     The bytes are counted first: fewer container headers than *limit* cannot nest deeper, which spares the walk.
@@ -74,12 +128,14 @@ def check_depth(raw: bytes, value: object, limit: int, *, around: int = 0) -> No
         value: The value.
         limit: The setting `max_depth`.
         around: Levels that are not the user's, such as the list of the arguments.
+        codec: What *raw* is; bytes of an unknown one tell nothing.
 
     Raises:
         CodecError: It is nested deeper.
     """
     levels = limit + around
-    if len(raw) <= levels or len(raw.translate(None, _OTHER_BYTES)) <= levels:
+    others = _OTHER_BYTES.get(codec)
+    if others is not None and (len(raw) <= levels or len(raw.translate(None, others)) <= levels):
         return
     level = _children([value])
     for _ in range(levels):
@@ -95,6 +151,15 @@ def _children(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple)):
         return [child for child in value if isinstance(child, (dict, list, tuple))]
     return []
+
+
+def _refuse_no_numbers(value: object) -> None:
+    rest: list[Any] = [msgspec.to_builtins(value, enc_hook=_encode_guest)]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ValueError(f"{item} is no number in JSON")
+        rest += item.values() if isinstance(item, dict) else item if isinstance(item, (list, tuple)) else ()
 
 
 def _encode_guest(value: Any) -> Any:
@@ -122,4 +187,4 @@ DEFAULT_SERIALIZER = MsgpackSerializer()
 
 def builtin_serializers() -> dict[str, Serializer]:
     """Return the serializers that every app has, by codec."""
-    return {DEFAULT_SERIALIZER.codec: DEFAULT_SERIALIZER}
+    return {one.codec: one for one in (DEFAULT_SERIALIZER, JsonSerializer())}

@@ -92,31 +92,42 @@ class Converter:
         self._typed = any(type_ is not Any for type_ in types.values())
         self._tuples: dict[int, Any] = {}
 
-    def convert(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def convert(
+        self, args: Sequence[Any], kwargs: dict[str, Any], *, text_keys: bool = False
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments to call the function with.
+
+        Parameters:
+            args: Positional, decoded.
+            kwargs: By name, decoded.
+            text_keys: Texts as keys of mappings may stand for other types.
 
         Raises:
             ArgumentError: One does not fit its annotation; names parameter, expected type and value.
         """
         if self._typed:
             if args:
-                args = self._convert_positional(args)
+                args = self._convert_positional(args, text_keys=text_keys)
             if kwargs:
-                kwargs = {key: self._convert_one(key, self._named.get(key, self._extra), kwargs[key]) for key in kwargs}
+                kwargs = {
+                    key: self._convert_one(key, self._named.get(key, self._extra), kwargs[key], text_keys=text_keys)
+                    for key in kwargs
+                }
         return tuple(args), kwargs
 
-    def _convert_positional(self, args: Sequence[Any]) -> tuple[Any, ...]:
+    def _convert_positional(self, args: Sequence[Any], *, text_keys: bool) -> tuple[Any, ...]:
         try:
-            return convert(args, self._tuple_of(len(args)))  # type: ignore[no-any-return]
+            return convert(args, self._tuple_of(len(args)), text_keys=text_keys)  # type: ignore[no-any-return]
         except CodecError:
             pairs = self._pairs(len(args))
             return tuple(
-                self._convert_one(name, type_, value) for (name, type_), value in zip(pairs, args, strict=True)
+                self._convert_one(name, type_, value, text_keys=text_keys)
+                for (name, type_), value in zip(pairs, args, strict=True)
             )
 
-    def _convert_one(self, name: str, type_: Any, value: Any) -> Any:
+    def _convert_one(self, name: str, type_: Any, value: Any, *, text_keys: bool) -> Any:
         try:
-            return convert(value, type_)
+            return convert(value, type_, text_keys=text_keys)
         except CodecError as error:
             shown = repr(value)
             shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

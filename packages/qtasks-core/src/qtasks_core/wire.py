@@ -15,7 +15,17 @@ from msgspec import Struct
 from qtasks_core.contract import Message
 from qtasks_core.errors import UnknownWireError, WireError
 
-__all__ = ["RemoteError", "frame", "pack_error", "pack_message", "unframe", "unpack_error", "unpack_message"]
+__all__ = [
+    "RemoteError",
+    "frame",
+    "pack_error",
+    "pack_message",
+    "pack_value",
+    "unframe",
+    "unpack_error",
+    "unpack_message",
+    "unpack_value",
+]
 
 MAGIC = b"\xc1Q"
 MAJOR = 1
@@ -27,6 +37,7 @@ _DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
+_decode_pair = msgspec.msgpack.Decoder(tuple[str, bytes]).decode
 
 
 class RemoteError(Struct, array_like=True, frozen=True):
@@ -96,6 +107,26 @@ def unpack_error(raw: bytes) -> RemoteError:
         return _decode_error(raw)
     except _DAMAGED as error:
         return RemoteError("qtasks.WireError", f"the error's own record is damaged: {error}", "")
+
+
+def pack_value(codec: str, raw: bytes) -> bytes:
+    """Return a yielded value as it is stored: bare msgpack; of another codec framed, with that codec's name."""
+    return raw if codec == "msgpack" else frame(_encode((codec, raw)))
+
+
+def unpack_value(stored: bytes) -> tuple[str, bytes]:
+    """Return the codec of a yielded value, and its bytes.
+
+    Raises:
+        UnknownWireError: As `unframe`.
+        WireError: It is damaged.
+    """
+    if stored[:2] != MAGIC:
+        return "msgpack", stored
+    try:
+        return _decode_pair(unframe(stored))
+    except _DAMAGED as error:
+        raise WireError(f"the value is damaged: {error}") from None
 
 
 def _clip(text: str) -> str:

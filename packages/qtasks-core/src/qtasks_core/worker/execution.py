@@ -56,7 +56,7 @@ class Plan:
         self.services = services
         self._app = app
         self._max_depth = app.config.max_depth
-        self._decoders: dict[str, tuple[Callable[[bytes], list[Any]], Callable[[bytes], dict[str, Any]]]] = {}
+        self._decoders: dict[str, tuple[Callable[[bytes], list[Any]], Callable[[bytes], dict[str, Any]], bool]] = {}
 
     def decode(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of a message, converted to the function's annotations.
@@ -65,16 +65,18 @@ class Plan:
             UnknownWireError: Its codec is not installed.
             CodecError: They cannot be decoded, are nested deeper than `max_depth`, or one does not fit.
         """
-        decoders = self._decoders.get(message.codec)
+        codec = message.codec
+        decoders = self._decoders.get(codec)
         if decoders is None:
-            serializer = self._app.serializer(message.codec)
-            decoders = serializer.decoder(list[Any]), serializer.decoder(dict[str, Any])
-            self._decoders[message.codec] = decoders
-        read_args, read_kwargs = decoders
+            serializer = self._app.serializer(codec)
+            has_text_keys = bool(getattr(serializer, "text_keys", False))
+            decoders = serializer.decoder(list[Any]), serializer.decoder(dict[str, Any]), has_text_keys
+            self._decoders[codec] = decoders
+        read_args, read_kwargs, has_text_keys = decoders
         args, kwargs = read_args(message.args), read_kwargs(message.kwargs)
-        check_depth(message.args, args, self._max_depth, around=1)
-        check_depth(message.kwargs, kwargs, self._max_depth, around=1)
-        return self.converter.convert(args, kwargs)
+        check_depth(message.args, args, self._max_depth, around=1, codec=codec)
+        check_depth(message.kwargs, kwargs, self._max_depth, around=1, codec=codec)
+        return self.converter.convert(args, kwargs, text_keys=has_text_keys)
 
 
 class TaskExecution:

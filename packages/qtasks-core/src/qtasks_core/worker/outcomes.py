@@ -163,7 +163,7 @@ class OutcomeMaker:
     def _encode_result(self, execution: TaskExecution, result: object) -> bytes:
         try:
             raw = self._serializer.encode(result)
-            check_depth(raw, result, self._config.max_depth)
+            check_depth(raw, result, self._config.max_depth, codec=self._serializer.codec)
         except CodecError as error:
             raise CodecError(f"the result of task {execution.plan.name!r} {error}") from None
         framed = frame(raw)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtasks_core.contract import Event
 from qtasks_core.errors import TaskCancelError
+from qtasks_core.wire import pack_value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -93,8 +94,9 @@ class Yields:
         if len(self.kept) < self._most:
             self.kept.append(value)
         self._count += 1
-        one = self._execution
-        return Event(one.uuid, one.run_id, next(one.seq), "yield", self._serializer.encode(value))
+        one, serializer = self._execution, self._serializer
+        stored = pack_value(serializer.codec, serializer.encode(value))
+        return Event(one.uuid, one.run_id, next(one.seq), "yield", stored)
 
     def _write(self, event: Event) -> None:
         self._unwritten += 1
