@@ -87,6 +87,17 @@ def _prepare_writer(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     connection.execute("PRAGMA temp_store = MEMORY")
     migrate(connection, path)
+    _try_to_write(connection)
+
+
+def _try_to_write(connection: sqlite3.Connection) -> None:
+    """Raise what a first write would: SQLite opens a file that is read-only without a word."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("PRAGMA user_version = 0")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _prepare_reader(connection: sqlite3.Connection, _path: Path) -> None:
