@@ -22,6 +22,7 @@ from qtasks_testing.kit import (
     KitContext,
     ResultsSuite,
     SenderSuite,
+    StatefulSuite,
     StorageSuite,
     StreamsSuite,
     Subject,
@@ -72,8 +73,7 @@ class TestBroker(BrokerSuite): ...
 class TestEvicts(EvictsSuite): ...
 
 
-# StatefulSuite is not subclassed yet: it still finds interleavings of a cancelled receive() and an eviction in which
-# sqlite and the model disagree about who is told by lost(). It joins when that is settled.
+class TestStateful(StatefulSuite): ...
 
 
 class TestResults(ResultsSuite): ...
