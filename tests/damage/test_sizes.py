@@ -1,4 +1,4 @@
-"""The limit of 8 MiB: a larger message is an error at the call, a larger result ends its task, and no other is touched."""
+"""The limit of 8 MiB: a larger message is an error at the call, a larger result ends its task; no other is touched."""
 
 from __future__ import annotations
 
