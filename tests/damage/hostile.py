@@ -161,8 +161,9 @@ class Siege:
 
     async def _ends_of(self, bodies: list[bytes], damage: Callable[[UUID], None] | None) -> list[str]:
         uuids = await self.bench.inject_many(bodies, delay_s=0.0 if damage is None else DELAY_S)
-        for uuid in uuids if damage is not None else ():
-            damage(uuid)
+        if damage is not None:
+            for uuid in uuids:
+                damage(uuid)
         ends = [await self._end_of(uuid) for uuid in uuids]
         await self.bench.is_settled()
         assert 0 == (await self.bench.depth()).delayed
