@@ -289,9 +289,9 @@ class Broker(Sender, Protocol):
     ) -> None:
         """Set what receive() reads; () pauses; held deliveries stay held.
 
-        lost() (on the engine's loop) tells which deliveries, of those that were received, are no longer ours. Under FENCED their runs are cancelled. Else the
-        run goes on, its result is recorded, its settle is skipped, and a redelivery of the same (uuid, attempt) to this worker
-        is adopted: a blip does not restart an hour-long task.
+        lost() (on the engine's loop) tells which deliveries, of those received, are no longer ours. Under FENCED their runs are
+        cancelled. Else the run goes on, its result is recorded, its settle is skipped, and a redelivery of the same (uuid,
+        attempt) to this worker is adopted: a blip does not restart an hour-long task.
         """
         ...
 
