@@ -15,8 +15,11 @@ from qtasks_testing.kit.suite import Suite
 from qtasks_testing.polling import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qtasks_core.contract import Delivery
     from qtasks_testing.kit.bench import Bench
+    from qtasks_testing.kit.consumer import Consumer
 
 __all__ = ["EvictsSuite", "evict"]
 
@@ -204,7 +207,7 @@ class EvictsSuite(Suite):
         lost: list[Delivery] = []
         for turn in range(120):
             await sender.send([envelope()])
-            receiving = asyncio.ensure_future(zombie.broker.receive(1))
+            receiving = asyncio.ensure_future(_received(zombie))
             await let_run(turn)
             if turn % 5 < 3:
                 receiving.cancel()
@@ -246,3 +249,10 @@ class EvictsSuite(Suite):
 
         assert await evict(bench, "w1") == 2
         assert len(await other.take(2)) == 2
+
+
+async def _received(zombie: Consumer) -> Sequence[Delivery]:
+    """Receive one, and check that it was not taken over on its way."""
+    got = await zombie.broker.receive(1)
+    assert [delivery for delivery in got if delivery in zombie.lost] == []
+    return got
