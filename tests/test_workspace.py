@@ -17,10 +17,6 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 500
-TO_BE_SPLIT = {  # their benches want a module that tests can share
-    "packages/qtasks-core/tests/test_group_commit.py",
-    "packages/qtasks-core/tests/test_triggers.py",
-}
 # Not in hatch.toml's matrix `alone`: two are in each of its environments, and the meta distribution needs all others.
 NOT_ALONE = {"qtasks", "qtasks-core", "qtasks-testing"}
 OTHER_EXTRAS = {"uvloop"}  # extras of the meta distribution that are no package
@@ -213,7 +209,7 @@ def test_no_module_is_longer_than_500_lines() -> None:
     """A module of more lines holds two things."""
     modules = _modules("packages/**/*.py", "tests/**/*.py", "examples/**/*.py", "benchmarks/**/*.py")
     lengths = {str(path.relative_to(ROOT)): len(path.read_bytes().splitlines()) for path in modules}
-    assert set() == {path for path, length in lengths.items() if length > MAX_LINES} - TO_BE_SPLIT
+    assert set() == {path for path, length in lengths.items() if length > MAX_LINES}
 
 
 def test_each_test_says_what_it_tests() -> None:

@@ -85,3 +85,9 @@ def hold_interpreter_in_thread(key: str, seconds: int) -> int:
 async def wait_beside_loop(key: str, path: str) -> int:
     """Do the same in a thread that is not the worker's, and that the interpreter waits for at its end."""
     return await asyncio.to_thread(wait_in_thread, key, path)
+
+
+@app.task
+async def echo(key: str) -> str:
+    ledger.record(key, "end")
+    return key

@@ -53,8 +53,8 @@ class Late:
     def __init__(self, bench: Bench, consumer: Consumer) -> None:
         self.consumer = consumer
         self.broker = cast("SqliteBroker", consumer.broker)
-        self.answer: Any = LateAnswer(self.broker._database)
-        self.broker._database = self.answer
+        self.answer = LateAnswer(self.broker._database)
+        self.broker._database = cast("Any", self.answer)
         self.lease = self.broker.lease
         self.receiving = asyncio.create_task(self.broker.receive(1))
         self._bench = bench

@@ -23,6 +23,7 @@ from qtasks_testing.kit import (
     ResultsSuite,
     RetrySuite,
     SenderSuite,
+    StatefulSuite,
     StorageSuite,
     StreamsSuite,
     Subject,
@@ -73,8 +74,7 @@ class TestBroker(BrokerSuite): ...
 class TestEvicts(EvictsSuite): ...
 
 
-# StatefulSuite is not subclassed yet: it still finds interleavings of a cancelled receive() and an eviction in which
-# sqlite and the model disagree about who is told by lost(). It joins when that is settled.
+class TestStateful(StatefulSuite): ...
 
 
 class TestResults(ResultsSuite): ...

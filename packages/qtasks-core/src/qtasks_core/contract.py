@@ -277,7 +277,7 @@ class Sender(Backend, Protocol):
     limits: Limits
 
     async def send(self, batch: Sequence[Envelope]) -> PerItem:
-        """Return when each is safe or refused."""
+        """Return when each is safe or refused. AlreadyExists: it waits, is held or is dead; what was acknowledged is forgotten."""
         ...
 
 
@@ -290,16 +290,16 @@ class Broker(Sender, Protocol):
     ) -> None:
         """Set what receive() reads; () pauses; held deliveries stay held.
 
-        lost() (on the engine's loop) tells which deliveries are no longer ours. Under FENCED their runs are cancelled. Else the
-        run goes on, its result is recorded, its settle is skipped, and a redelivery of the same (uuid, attempt) to this worker
-        is adopted: a blip does not restart an hour-long task.
+        lost() (on the engine's loop) tells which deliveries, of those received, are no longer ours. Under FENCED their runs are
+        cancelled. Else the run goes on, its result is recorded, its settle is skipped, and a redelivery of the same (uuid,
+        attempt) to this worker is adopted: a blip does not restart an hour-long task.
         """
         ...
 
     async def receive(self, limit: int, per_queue: Mapping[str, int] | None = None) -> Sequence[Delivery]:
         """Wait for 1..limit deliveries, no more of a queue than per_queue says. A cancelled call strands none.
 
-        The worker starts all that it receives, so what it holds is what a crash may charge.
+        The worker starts all that it receives, so what it holds is what a crash may charge. Taken over on its way: not returned.
         """
         ...
 

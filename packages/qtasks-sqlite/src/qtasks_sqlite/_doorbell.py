@@ -37,14 +37,18 @@ class Doorbell(Protocol):
         """End the sleep, from any thread."""
         ...
 
+    def watch(self, log: Path) -> None:
+        """Listen to the write-ahead log, which must exist; again when it may have been removed and made anew."""
+        ...
+
     def close(self) -> None: ...
 
 
-def open_doorbell(log: Path) -> Doorbell:
-    """Return the best bell that this system has; *log* is the write-ahead log, which must exist."""
+def open_doorbell() -> Doorbell:
+    """Return the best bell that this system has; it hears nothing until it is told what to watch."""
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
-            return InotifyBell(log)
+            return InotifyBell()
     return TimerBell()
 
 
@@ -66,6 +70,9 @@ class TimerBell:
         """End the sleep."""
         self._woken.set()
 
+    def watch(self, log: Path) -> None:
+        """Do nothing: there is nothing to listen to."""
+
     def close(self) -> None:
         """Do nothing: there is nothing open."""
 
@@ -73,17 +80,13 @@ class TimerBell:
 class InotifyBell:
     """Hears each write to the log. The commit is visible a little later, so its owner looks more than once."""
 
-    hears = True
-
-    def __init__(self, log: Path) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._inotify = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    def __init__(self) -> None:
+        self.hears = False
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._inotify = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._inotify < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
         self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        if libc.inotify_add_watch(self._inotify, os.fsencode(log), IN_MODIFY) < 0:
-            self.close()
-            raise OSError(ctypes.get_errno(), "inotify_add_watch", str(log))
         self._both, self._only = select.poll(), select.poll()
         self._both.register(self._inotify, select.POLLIN)
         for poll in (self._both, self._only):
@@ -101,6 +104,10 @@ class InotifyBell:
         """End the sleep."""
         with contextlib.suppress(BlockingIOError, OSError):
             os.eventfd_write(self._waker, 1)
+
+    def watch(self, log: Path) -> None:
+        """Listen to this log too; one that was removed makes no noise any more."""
+        self.hears = self._libc.inotify_add_watch(self._inotify, os.fsencode(log), IN_MODIFY) >= 0
 
     def close(self) -> None:
         """Close what is open."""

@@ -2,6 +2,9 @@
 
 lockf, not flock: flock stays held after kill -9 while a forked grandchild lives. But closing any descriptor of such a
 file in the process that holds the lock frees it, so a process opens its own lock files exactly once.
+
+Who removes a file that is nobody's holds its lock meanwhile, and who locks a new file looks whether it is still there:
+whichever comes first, no worker holds a lock on a file that others cannot see.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING
 from qtasks_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
 try:
@@ -29,6 +32,7 @@ except ImportError:  # Windows
 __all__ = ["bury", "clean", "hold_new", "is_dead", "let_go"]
 
 ORPHAN_S = 60.0  # a younger file without a registration is that of a worker that is about to register
+TRIES = 100  # others may remove the folder when it is empty, just when a file is to be made in it
 
 _guard = threading.Lock()
 _held: dict[Path, int] = {}
@@ -45,13 +49,22 @@ def hold_new(database: Path) -> str:
         raise ConfigError(
             "workers on sqlite:// need POSIX locks, which this system does not have; use redis:// or amqp://"
         )
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(OSError):
+            return _hold_new(database)
+    return _hold_new(database)
+
+
+def _hold_new(database: Path) -> str:
     path = _path(database, secrets.token_hex(8))
     with _guard:
         path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.stat()  # not there: it was taken for nobody's before it was locked
         except OSError:
+            _remove(path)
             os.close(descriptor)
             raise
         _held[path] = descriptor
@@ -85,10 +98,13 @@ def bury(database: Path, locks: Sequence[str]) -> None:
 
 def clean(database: Path, registered: Collection[str]) -> None:
     """Remove what was left by workers that died before they registered, or were stopped while the file was away."""
-    with _guard:
-        for path in _path(database, "").parent.glob("*.lock"):
-            if path.stem not in registered and path not in _held and _is_old(path) and _is_free(path):
-                _remove(path)
+    with _guard, contextlib.suppress(FileNotFoundError):  # the folder goes with its last file
+        paths = [path for path in _path(database, "").parent.iterdir() if path.suffix == ".lock"]
+        for path in paths:
+            if path.stem not in registered and path not in _held and _is_old(path):
+                with _held_if_free(path) as free:
+                    if free:
+                        _remove(path)
 
 
 def _path(database: Path, lock: str) -> Path:
@@ -96,18 +112,32 @@ def _path(database: Path, lock: str) -> Path:
 
 
 def _is_free(path: Path) -> bool:
+    with _held_if_free(path) as free:
+        return free
+
+
+@contextlib.contextmanager
+def _held_if_free(path: Path) -> Iterator[bool]:
+    """Tell whether a lock is free, and hold it meanwhile if it is; never of a file that this process holds."""
     if not CAN_LOCK:
-        return False  # nobody can tell
+        yield False  # nobody can tell
+        return
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
-        return True
+        yield True
+        return
+    try:
+        yield _locks(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locks(descriptor: int) -> bool:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
-    finally:
-        os.close(descriptor)
     return True
 
 

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from qtasks_sqlite._connection import open_reader
+from qtasks_sqlite._connection import Connection, prepare_reader
 from qtasks_sqlite._doorbell import open_doorbell
 from qtasks_sqlite._faults import is_busy, translate
 from qtasks_sqlite._loops import answer_all
@@ -82,8 +82,8 @@ class Reader:
         self._due = math.inf
         self._rest_until = 0.0
         self._fault = ""
-        self._connection = open_reader(path, wait_s)
-        self._bell = open_doorbell(path.with_name(path.name + "-wal"))
+        self._bell = open_doorbell()
+        self._connection = Connection(path, wait_s, prepare_reader, self._opened)
         self._thread = Thread(target=self._run, name="qtasks-sqlite-reader", daemon=True)
         self._thread.start()
 
@@ -130,6 +130,10 @@ class Reader:
     def _resting(self) -> bool:
         return self._rest_until > time.monotonic()
 
+    def _opened(self) -> None:
+        self._version = -1
+        self._bell.watch(self._path.with_name(self._path.name + "-wal"))
+
     def _answer(self) -> None:
         while True:
             try:
@@ -137,7 +141,7 @@ class Reader:
             except Empty:
                 return
             try:
-                answer = question.ask(self._connection)
+                answer = self._use(question.ask)
             except Exception as error:  # noqa: BLE001  # whatever it is, it is this question's answer
                 answer = translate(error, self._path)
             answer_all([(question.loop, question.future, answer)])
@@ -167,7 +171,7 @@ class Reader:
         for look in range(looks):
             if look:
                 time.sleep(BURST_PAUSE_S)
-            version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            version = self._use(_data_version)
             if version != self._version:
                 self._version = version
                 return True
@@ -177,8 +181,18 @@ class Reader:
 
     def _look(self, *, changed: bool) -> None:
         start = time.monotonic()
-        dues = [
-            looker.look(self._connection, changed=changed) for looker in list(self._lookers) if looker.interest != IDLE
-        ]
+        lookers = [looker for looker in list(self._lookers) if looker.interest != IDLE]
+        dues = self._use(lambda connection: [looker.look(connection, changed=changed) for looker in lookers])
         self._due = min((due for due in dues if due is not None), default=math.inf)
         self._rest_until = max(self._rest_until, start - SLACK_S) + (time.monotonic() - start) * (1 + CALM)
+
+    def _use(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._connection.enter()
+        try:
+            return ask(connection)
+        finally:
+            self._connection.leave()
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])

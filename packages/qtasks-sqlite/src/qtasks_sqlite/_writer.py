@@ -10,7 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from qtasks_core.errors import UnavailableError
-from qtasks_sqlite._connection import LOOK_AGAIN_S, file_number, open_writer
+from qtasks_sqlite._connection import LOOK_AGAIN_S, Connection, prepare_writer
 from qtasks_sqlite._faults import is_busy, translate
 from qtasks_sqlite._loops import answer_all
 from qtasks_sqlite._transaction import Effects, Transaction
@@ -25,6 +25,7 @@ __all__ = ["Writer"]
 T = TypeVar("T")
 MOST_JOBS = 256  # one transaction: others in the queue of the file must not starve
 LONGEST_PAUSE_S = 0.004
+NO_FILE = -1
 CHECK_S = 0.5  # how often the file is looked at
 sync = getattr(os, "fdatasync", os.fsync)  # what synchronous = FULL would do in each commit
 
@@ -72,10 +73,9 @@ class Writer:
         self._committed = committed
         self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._outgoing: dict[asyncio.AbstractEventLoop, list[Job]] = {}
-        self._connection = open_writer(path, wait_s)
-        self._file = file_number(path)
         self._check_at = 0.0
-        self._log = os.open(path.with_name(path.name + "-wal"), os.O_RDWR | getattr(os, "O_BINARY", 0))
+        self._log = NO_FILE
+        self._connection = Connection(path, wait_s, prepare_writer, self._opened)
         self._thread = Thread(target=self._run, name="qtasks-sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -103,7 +103,7 @@ class Writer:
     @property
     def replaced(self) -> bool:
         """Whether the file was deleted or replaced: what is written into it would be lost to everybody else."""
-        return file_number(self._path) != self._file
+        return self._connection.replaced
 
     def call(self, run: Callable[[Transaction], T]) -> T:
         """Run a job and wait for it; for threads without a loop, before anybody else uses the writer."""
@@ -130,8 +130,18 @@ class Writer:
             jobs, running = self._take()
             if jobs:
                 self._answer(jobs, self._commit(jobs))
-        os.close(self._log)
+        self._close_log()
         self._connection.close()
+
+    def _opened(self) -> None:
+        """Open the log as well: since the connection was closed it may have been removed and made anew."""
+        self._close_log()
+        self._log = os.open(self._path.with_name(self._path.name + "-wal"), os.O_RDWR | getattr(os, "O_BINARY", 0))
+
+    def _close_log(self) -> None:
+        log, self._log = self._log, NO_FILE
+        if log != NO_FILE:
+            os.close(log)
 
     def _answer(self, jobs: Sequence[Job], answers: Sequence[Any]) -> None:
         """Answer what need not be durable at once, so that its loop works while the disk does; the rest after."""
@@ -199,15 +209,18 @@ class Writer:
         return answers
 
     def _together(self, jobs: Sequence[Job], careful: Container[Job], only: int | None = None) -> list[Any]:
-        self._begin()
-        transaction = Transaction(self._connection, self._path)
-        transaction.only = only
+        connection = self._begin()
         try:
+            transaction = Transaction(connection, self._path)
+            transaction.only = only
             answers = [self._run_job(transaction, job, job in careful) for job in jobs]
-            self._connection.execute("COMMIT")
+            connection.execute("COMMIT")
         except BaseException:
-            self._roll_back()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
+        finally:
+            self._connection.leave()
         if transaction.effects:
             self._committed(transaction.effects)
         return answers
@@ -222,18 +235,21 @@ class Writer:
         finally:
             job.items = transaction.items
 
-    def _begin(self) -> None:
+    def _begin(self) -> sqlite3.Connection:
+        """Begin a transaction; a fork may come in between, but not before its end."""
         self._check_file()
         deadline = time.monotonic() + self._wait_s
         pause = LOOK_AGAIN_S
         while True:
+            connection = self._connection.enter()
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                if not is_busy(error) or time.monotonic() > deadline:
+                connection.execute("BEGIN IMMEDIATE")
+            except BaseException as error:
+                self._connection.leave()
+                if not isinstance(error, sqlite3.Error) or not is_busy(error) or time.monotonic() > deadline:
                     raise
             else:
-                return
+                return connection
             time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE_S)
 
@@ -243,10 +259,6 @@ class Writer:
             if self.replaced:
                 raise UnavailableError(f"{str(self._path)!r} was deleted or replaced while it was open: start again")
             self._check_at = now + CHECK_S
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
 
 
 def _concerns_all(error: Exception) -> bool:

@@ -6,16 +6,17 @@ The first ten are those that the kit was made to find; the others keep it honest
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from msgspec.structs import replace
 
 from qtasks_core.contract import Ack, Outcome, Release
-from qtasks_core.errors import RefusedError
+from qtasks_core.errors import AlreadyExists, RefusedError
 from qtasks_core.memory import MemoryBroker, MemoryGlobalConfig, MemoryStorage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from uuid import UUID
 
     from qtasks_core.contract import Delivery, Envelope, PerItem, TaskRecord, Versioned
 
@@ -154,6 +155,41 @@ class NeverPauses(MemoryBroker):
             await super().subscribe(queues, worker, slots, lost)
 
 
+class ReturnsWhatWasLost(MemoryBroker):
+    async def receive(self, limit: int, per_queue: Mapping[str, int] | None = None) -> Sequence[Delivery]:
+        got = await super().receive(limit, per_queue)
+        try:
+            await asyncio.sleep(0.001)
+        except asyncio.CancelledError:
+            await super().settle([Outcome(delivery, Release()) for delivery in got])
+            raise
+        return got
+
+
+class RemembersAcked(MemoryBroker):
+    acked: ClassVar[set[UUID]] = set()
+
+    async def settle(self, batch: Sequence[Outcome]) -> PerItem:
+        done = [outcome.delivery.envelope for outcome in batch if isinstance(outcome.verdict, Ack)]
+        self.acked.update(envelope.uuid for envelope in done if envelope is not None)
+        return await super().settle(batch)
+
+    async def send(self, batch: Sequence[Envelope]) -> PerItem:
+        known = [AlreadyExists(envelope.uuid) if envelope.uuid in self.acked else None for envelope in batch]
+        answers = iter(await super().send([item for item, there in zip(batch, known, strict=True) if not there]))
+        return [there or next(answers) for there in known]
+
+
+class ForgetsTheDead(MemoryBroker):
+    async def send(self, batch: Sequence[Envelope]) -> PerItem:
+        for envelope in batch:
+            task = self.server.ledger.tasks.get(envelope.uuid)
+            if task is not None and task.where == "dead":
+                self.server.exchange.queue(task.envelope.queue).exhume(task)
+                self.server.ledger.tasks.pop(envelope.uuid)
+        return await super().send(batch)
+
+
 class IgnoresPerQueue(MemoryBroker):
     async def receive(self, limit: int, per_queue: Mapping[str, int] | None = None) -> Sequence[Delivery]:
         return await super().receive(limit)
@@ -253,6 +289,9 @@ MUTANTS = {
     "charges-releases": Mutant("a release counts as a crash", broker=ChargesReleases),
     "tells-nobody": Mutant("lost() is not called", broker=TellsNobody),
     "never-pauses": Mutant("subscribe(()) does nothing", broker=NeverPauses),
+    "returns-what-was-lost": Mutant("receive() returns what lost() has named", broker=ReturnsWhatWasLost),
+    "remembers-acked": Mutant("a uuid that was acknowledged is there for ever", broker=RemembersAcked),
+    "forgets-the-dead": Mutant("a dead letter is sent again by who sends its uuid", broker=ForgetsTheDead),
     "ignores-per-queue": Mutant("receive() does not look at per_queue", broker=IgnoresPerQueue),
     "loses-follow-ups": Mutant("settle() does not send", broker=LosesFollowUps),
     "sends-follow-ups-of-others": Mutant("a fenced outcome has successors", broker=SendsFollowUpsOfOthers),

@@ -5,7 +5,8 @@ takes those it needs. It is a function (on the event loop: it must not block) or
 trigger is synchronous. Those of several plugins are called in order: tryfirst, last registered first, trylast.
 
 - *Replaces*: return a new value, or None to leave it; the next plugin is given the result. `Replace(x)` sets any x,
-  also None. One that raises fails the call or the task that it belongs to.
+  also None. One that raises fails the call or the task that it belongs to, and so does one that changes what a
+  message, a delivery or a record is known by; where it is declared stands what that is.
 - *Notifies*: the result is ignored. One that raises is logged with plugin and trigger, at most once a second, and
   counted; the work goes on. Only a `*_start` that raises stops the start, and what had begun is stopped again.
 - *Hot*: called for each task, and frozen while the app is at work: a plugin that comes then is refused. The others are

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 from qtasks_core.config import QueueConfig
 
@@ -19,6 +19,15 @@ T = TypeVar("T")
 
 KIT_CONFIG = QueueConfig(lease_ttl=0.5, max_message_bytes=64 * 1024, send_timeout=5.0)
 """Short leases and small messages, so that tests of both are quick."""
+
+
+@runtime_checkable
+class _Sleeper(Protocol):
+    """A shared object that would not notice by itself that the clock was moved."""
+
+    def touch(self) -> None:
+        """Have all that sleeps until a time look at the clock again."""
+        ...
 
 
 class _App:
@@ -76,8 +85,11 @@ class KitContext:
         return time.time() + self._app.ahead_s
 
     def advance(self, seconds: float) -> None:
-        """Move the clock of all contexts of this app ahead."""
+        """Move the clock of all contexts of this app ahead; shared objects that sleep until a time look at it again."""
         self._app.ahead_s += seconds
+        for shared in list(self._app.objects.values()):
+            if isinstance(shared, _Sleeper):
+                shared.touch()
 
     def shared(self, key: object, make: Callable[[], T]) -> T:
         """Return the app's one object under *key*, made on the first call."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, cast
 
 from qtasks_core.contract import Capability, Depth, Evicts, Retry
 from qtasks_core.errors import FencedError
+from qtasks_testing.kit.receiving import let_run, survivors
 from qtasks_testing.kit.requirements import requires
 from qtasks_testing.kit.samples import envelope, envelope_of, envelopes, next_attempt, outcome, sorted_uuids, uuids_of
 from qtasks_testing.kit.settling import assert_depth
@@ -13,7 +15,11 @@ from qtasks_testing.kit.suite import Suite
 from qtasks_testing.polling import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qtasks_core.contract import Delivery
     from qtasks_testing.kit.bench import Bench
+    from qtasks_testing.kit.consumer import Consumer
 
 __all__ = ["EvictsSuite", "evict"]
 
@@ -195,6 +201,26 @@ class EvictsSuite(Suite):
         assert sorted_uuids(held) == sorted_uuids([first, second])
         await zombie.ack(*held)
 
+    async def test_an_eviction_beside_a_receive_is_told_of_what_was_seen(self, bench: Bench) -> None:
+        """Whenever it comes: what the call returned is held, or lost() names it; what nobody saw is not told."""
+        sender, zombie = await bench.sender(), await bench.consumer()
+        lost: list[Delivery] = []
+        for turn in range(120):
+            await sender.send([envelope()])
+            receiving = asyncio.ensure_future(_received(zombie))
+            await let_run(turn)
+            if turn % 5 < 3:
+                receiving.cancel()
+            taken = await cast("Evicts", sender).evict("w1")
+            got = await survivors(receiving)
+            if got and taken > got[0].crashes:  # one that is charged already is of the worker's next life
+                lost += got
+                await eventually(lambda: got[0] in zombie.lost, bench.patience_s, "lost() was called")  # noqa: B023  # used at once
+                got = await zombie.take(1)
+            await zombie.ack(*(got or await zombie.take(1)))
+
+        assert zombie.lost == lost
+
     async def test_others_are_not_touched(self, bench: Bench) -> None:
         """An eviction takes from one worker only."""
         await (await bench.sender()).send(envelopes(2))
@@ -223,3 +249,10 @@ class EvictsSuite(Suite):
 
         assert await evict(bench, "w1") == 2
         assert len(await other.take(2)) == 2
+
+
+async def _received(zombie: Consumer) -> Sequence[Delivery]:
+    """Receive one, and check that it was not taken over on its way."""
+    got = await zombie.broker.receive(1)
+    assert [delivery for delivery in got if delivery in zombie.lost] == []
+    return got

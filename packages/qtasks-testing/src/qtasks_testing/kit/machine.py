@@ -68,28 +68,28 @@ class BrokerMachine(RuleBasedStateMachine):
         """Return the time by the app's clock."""
         return self.bench.context.clock()
 
-    @initialize()
-    def begin(self) -> None:
-        """Start a sender and the workers."""
+    @initialize(batch=st.lists(messages, min_size=2, max_size=8))
+    def begin(self, batch: list[tuple[str, int, float]]) -> None:
+        """Start a sender and the workers, and send something to begin with."""
         self.sender: Any = self.run(self.bench.broker())
         self.model = Model(Capability.PRIORITY in self.sender.capabilities, held={worker: [] for worker in WORKERS})
         for worker, queues in zip(WORKERS, (QUEUES, QUEUES, ("a",)), strict=True):
             self.consumers[worker] = self.run(self.bench.consumer(worker, queues))
             self.queues[worker] = queues
+        self.send(batch, [])
 
     # ------------------------------------------------------------ what happens
 
-    @rule(batch=st.lists(messages, min_size=1, max_size=5), again=st.integers(0, 3))
-    def send(self, batch: list[tuple[str, int, float]], again: int) -> None:
-        """Send new messages, sometimes with one that was sent before."""
+    @rule(batch=st.lists(messages, min_size=1, max_size=5), again=st.lists(st.integers(0, 99), max_size=2))
+    def send(self, batch: list[tuple[str, int, float]], again: list[int]) -> None:
+        """Send new messages, sometimes with some that were sent before: there still, dead, or long forgotten."""
         new = [envelope(queue, priority=priority, delay_s=delay_s) for queue, priority, delay_s in batch]
-        repeated = self.sent[-1:] if again == 0 and self.subject.identity and self._still_there() else []
+        items = [*(self._sent_before(pick) for pick in again if self.sent and self.subject.identity), *new]
         now = self.now()
-        answers = self.run(self.sender.send([*new, *repeated]))
+        answers = self.run(self.sender.send(items))
 
-        assert [type(answer) for answer in answers] == [type(None)] * len(new) + [AlreadyExists] * len(repeated)
-        for item in new:
-            self.model.send(item, now)
+        expected = [type(None) if self.model.send(item, now) else AlreadyExists for item in items]
+        assert [type(answer) for answer in answers] == expected
         self.sent += new
 
     @rule(pick=st.integers(0, 9), limit=st.integers(1, 4))
@@ -116,12 +116,16 @@ class BrokerMachine(RuleBasedStateMachine):
         got = self.run(self._receive_cancelled(worker, limit, turns))
         self.model.receive(worker, got, self.queues[worker], self.now())
 
-    @rule(worker=workers, picks=st.lists(st.tuples(st.integers(0, 9), verdicts), min_size=1, max_size=4))
-    def settle(self, worker: str, picks: list[tuple[int, str]]) -> None:
-        """Settle some of what a worker holds, or held before, in one batch."""
-        mine = self.model.held[worker] + self.model.outdated(worker)[-1:]
-        if not mine:
+    @rule(pick=st.integers(0, 9), picks=st.lists(st.tuples(st.integers(0, 9), verdicts), min_size=1, max_size=4))
+    def settle(self, pick: int, picks: list[tuple[int, str]]) -> None:
+        """Settle some of what a worker holds, or held before, in one batch; where nobody holds anything, take first."""
+        if not any(self.model.held.values()):
+            self.receive(pick, len(picks))
+        busy = [worker for worker in WORKERS if self.model.held[worker]]
+        if not busy:
             return
+        worker = busy[pick % len(busy)]
+        mine = self.model.held[worker] + self.model.outdated(worker)[-1:]
         outcomes = [_outcome(mine[pick % len(mine)], verdict) for pick, verdict in picks]
         now = self.now()
         answers = self.run(self.consumers[worker].settle(*outcomes))
@@ -194,8 +198,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert sorted(uuids_of(got)) == sorted_uuids(entry.envelope for entry in left)
         for queue in QUEUES:
             dead = self.run(self.sender.depth(queue)).dead
-            ends = [entry.end for entry in self.model.entries.values() if entry.envelope.queue == queue]
-            assert dead in (None, ends.count("dead"))
+            assert dead in (None, self.model.count_dead(queue))
         for worker in WORKERS:
             self.run(eventually(lambda: not self._untold(worker), self.bench.patience_s, f"all is told to {worker}"))  # noqa: B023  # used at once
             assert [told for told in self.consumers[worker].lost if told not in self.lost[worker]] == []
@@ -210,8 +213,11 @@ class BrokerMachine(RuleBasedStateMachine):
     def _served(self) -> list[str]:
         return [worker for worker in WORKERS if self.model.ready(self.queues[worker], self.now())]
 
-    def _still_there(self) -> bool:
-        return bool(self.sent) and self.model.entries[self.sent[-1].uuid].end is None
+    def _sent_before(self, pick: int) -> Envelope:
+        """Choose from all that was sent, or from what was acknowledged since."""
+        forgotten = [sent for sent in self.sent if self.model.entries[sent.uuid].end == "acked"]
+        pool = forgotten if forgotten and pick % 2 else self.sent
+        return pool[pick // 2 % len(pool)]
 
     async def _receive_briefly(self, worker: str, limit: int) -> Sequence[Delivery]:
         try:

@@ -45,8 +45,9 @@ class Model:
     numbers: int = 0
 
     def send(self, envelope: Envelope, now: float) -> bool:
-        """Note a message; return whether it is new."""
-        if envelope.uuid in self.entries:
+        """Note a message; return whether it is new: what was acknowledged is forgotten, a dead letter is there."""
+        known = self.entries.get(envelope.uuid)
+        if known is not None and known.end != "acked":
             return False
         self.numbers += 1
         entry = Entry(envelope, self.numbers, crashes=envelope.crashes)
@@ -66,6 +67,7 @@ class Model:
         if self.strict:
             _check_order(taken, [entry for entry in ready if entry not in taken])
         for delivery, entry in zip(got, taken, strict=True):
+            assert (worker, delivery) not in self.stale, f"cannot be told from an older one: {delivery}"
             entry.holder = worker
             self.held[worker].append(delivery)
 
@@ -102,6 +104,10 @@ class Model:
     def count_held(self, queue: str) -> int:
         """Return how many messages of a queue are in somebody's hands."""
         return sum(entry.holder is not None and entry.envelope.queue == queue for entry in self.entries.values())
+
+    def count_dead(self, queue: str) -> int:
+        """Return how many dead letters a queue has."""
+        return sum(entry.end == "dead" and entry.envelope.queue == queue for entry in self.entries.values())
 
     def outdated(self, worker: str) -> list[Delivery]:
         """Return the deliveries that a worker has no more."""

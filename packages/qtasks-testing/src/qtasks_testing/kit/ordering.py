@@ -102,6 +102,18 @@ class DelayTests(Suite):
 
         assert asyncio.get_running_loop().time() - sent_at >= SOON_S - 0.02
 
+    @requires(Trait.CLOCK)
+    async def test_a_waiting_call_is_woken_when_the_clock_moves(self, bench: Bench) -> None:
+        """An hour passes at once for who sleeps until a message is due."""
+        consumer = await bench.consumer()
+        await (await bench.sender()).send([sent := envelope(delay_s=3600.0)])
+        receiving = asyncio.ensure_future(consumer.take_one())
+        assert not (await asyncio.wait([receiving], timeout=bench.silence_s))[0]
+
+        await bench.pass_time(3600.0)
+
+        assert uuids_of([await receiving]) == [sent.uuid]
+
     async def test_a_nearer_message_is_not_held_up_by_a_farther_one(self, bench: Bench) -> None:
         """A call that waits for a message of tomorrow is woken for one that comes later and is due sooner."""
         sender, consumer = await bench.sender(), await bench.consumer()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qtasks_testing.kit.bench import Bench
     from qtasks_testing.kit.consumer import Consumer
 
-__all__ = ["ReceiveTests"]
+__all__ = ["ReceiveTests", "let_run", "survivors"]
 
 HOSTILE_NAMES = ["a b", "a:b", "a%", "a_b", "it's", 'say "x"', "warteschlange-ü", "x" * 200, "*", "a/b", "--", "{a}"]
 
@@ -211,9 +211,9 @@ class ReceiveTests(Suite):
         for turn, item in enumerate(wanted):
             receiving = asyncio.ensure_future(consumer.broker.receive(1 + turn % 3))
             sending = asyncio.ensure_future(sender.send([item]))
-            await _let_run(turn)
+            await let_run(turn)
             receiving.cancel()
-            sent += await _survivors(receiving)
+            sent += await survivors(receiving)
             await sending
 
         sent += await (await bench.consumer("w2")).drain()
@@ -229,9 +229,9 @@ class ReceiveTests(Suite):
         got: list[Delivery] = []
         for turn in range(100):
             receiving = asyncio.ensure_future(consumer.broker.receive(2))
-            await _let_run(turn)
+            await let_run(turn)
             receiving.cancel()
-            got += await _survivors(receiving)
+            got += await survivors(receiving)
 
         got += await (await bench.consumer("w2")).drain()
 
@@ -269,7 +269,7 @@ async def _waiting(consumer: Consumer) -> asyncio.Future[Sequence[Delivery]]:
     return receiving
 
 
-async def _let_run(turn: int) -> None:
+async def let_run(turn: int) -> None:
     """Let other tasks run for a number of the loop's turns, or some tenths of milliseconds."""
     for _ in range(turn % 8):
         await asyncio.sleep(0)
@@ -277,7 +277,7 @@ async def _let_run(turn: int) -> None:
         await asyncio.sleep(turn % 10 / 5000)
 
 
-async def _survivors(receiving: asyncio.Future[Sequence[Delivery]]) -> Sequence[Delivery]:
+async def survivors(receiving: asyncio.Future[Sequence[Delivery]]) -> Sequence[Delivery]:
     """Return what a cancelled call returned nevertheless."""
     try:
         return await receiving

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
+from qtasks_testing.kit.requirements import requires
+from qtasks_testing.kit.subject import Trait
 from qtasks_testing.kit.suite import Suite
 from qtasks_testing.polling import eventually
 
@@ -94,6 +96,17 @@ class WatchTests(Suite):
 
         key, found = watcher.seen[-1]
         assert (key, found.value) == ("k", None)
+
+    @requires(Trait.CLOCK)
+    async def test_what_expires_is_seen_as_absent(self, bench: Bench) -> None:
+        """A dead worker's entry goes for those that watch, too; what lives longer stays."""
+        config = await bench.global_config()
+        await config.put("w/dead", b"1", ttl_s=3600.0)
+        await config.put("w/alive", b"1", ttl_s=7200.0)
+        async with Watcher(config, "w/", bench.patience_s) as watcher:
+            await watcher.until({"w/dead": b"1", "w/alive": b"1"})
+            await bench.pass_time(3601.0)
+            await watcher.until({"w/alive": b"1"})
 
     async def test_a_watcher_sees_the_revisions_of_get(self, bench: Bench) -> None:
         """What was seen can be compared and set."""
