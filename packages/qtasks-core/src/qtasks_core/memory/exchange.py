@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("qtasks.memory")
 
 _FRONT = float("-inf")
 _LAST = (float("inf"),)

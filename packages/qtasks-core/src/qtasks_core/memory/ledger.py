@@ -6,7 +6,7 @@ Nothing here is safe for threads: `MemoryServer.step` is.
 from __future__ import annotations
 
 from copy import copy
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "unknown"]
 
 _NEVER = float("inf")
+_FEW_STALE = 64
 _ANEW: dict[str, Any] = {
     "status": "new",
     "started_at": None,
@@ -47,16 +48,20 @@ class Ledger:
         self._max_bytes = max_bytes
         self._numbers = count(1)
         self._expiring: list[tuple[float, int, Task]] = []
+        self._stale = 0  # entries of records that went before their time
         self._unique: dict[str, tuple[Task, float]] = {}  # the holder, and until when it holds
         self.tasks: dict[UUID, Task] = {}
 
     def sweep(self, now: float) -> None:
         """Erase the final records whose time is over."""
-        expiring = self._expiring
-        while expiring and expiring[0][0] <= now:
-            expires_at, _, task = heappop(expiring)
+        while self._expiring and self._expiring[0][0] <= now:
+            expires_at, _, task = heappop(self._expiring)
             if task.expires_at == expires_at:
+                task.expires_at = None
                 self.erase(task)
+            else:
+                self._stale -= 1
+            self._drop_stale()
 
     # ---------------------------------------------------------------- records come
 
@@ -83,7 +88,8 @@ class Ledger:
     def begin(self, task: Task, record: TaskRecord | None, now: float) -> None:
         """Begin a life of *task* with that record; without one, what is final begins another life with its own."""
         if task.final:
-            task.expires_at = task.stream = None
+            self._stay(task)
+            task.stream = None
         if record is not None:
             task.record = copy(record)
         elif task.record is not None:
@@ -113,6 +119,7 @@ class Ledger:
 
     def _end(self, task: Task, record: TaskRecord, now: float) -> None:
         self._free(task)
+        self._stay(task)
         for waiter in _taken_from(task):
             waiter.give(copy(record))
         if task.stream is not None:
@@ -139,8 +146,23 @@ class Ledger:
         """Drop the record, and the task if no message is left of it."""
         if task.stream is not None:
             task.stream.end()
-        task.record = task.expires_at = task.stream = None
+        self._stay(task)
+        task.record = task.stream = None
         self.close(task)
+
+    def _stay(self, task: Task) -> None:
+        """Forget when the record expires."""
+        if task.expires_at is not None:
+            task.expires_at = None
+            self._stale += 1
+            self._drop_stale()
+
+    def _drop_stale(self) -> None:
+        """Entries that do not count hold their tasks in memory: they must not outnumber the others."""
+        if self._stale > _FEW_STALE and self._stale * 2 > len(self._expiring):
+            self._expiring = [entry for entry in self._expiring if entry[2].expires_at == entry[0]]
+            heapify(self._expiring)
+            self._stale = 0
 
     def close(self, task: Task) -> None:
         """Note that the message is gone or dead: without a final record nothing is known of *task* any more."""
