@@ -12,14 +12,18 @@ import pytest
 
 from qtasks_sqlite import SqliteBroker, SqliteGlobalConfig, SqliteStorage
 from qtasks_testing.kit import (
+    AtMostOnceSuite,
     BrokerSuite,
     CancelsSuite,
+    CancelSuite,
     EvictsSuite,
     FusedBrokerSuite,
     FusedSenderSuite,
     GlobalConfigSuite,
     InspectableSuite,
     KitContext,
+    PrioritySuite,
+    QueuesSuite,
     ResultsSuite,
     RetrySuite,
     SenderSuite,
@@ -27,6 +31,9 @@ from qtasks_testing.kit import (
     StorageSuite,
     StreamsSuite,
     Subject,
+    TimeoutSuite,
+    TimesSuite,
+    UniqueSuite,
 )
 
 if TYPE_CHECKING:
@@ -105,3 +112,24 @@ class TestCancels(CancelsSuite): ...
 
 
 class TestRetries(RetrySuite): ...
+
+
+class TestTimeouts(TimeoutSuite): ...
+
+
+class TestTimes(TimesSuite): ...
+
+
+class TestPriority(PrioritySuite): ...
+
+
+class TestQueues(QueuesSuite): ...
+
+
+class TestCancel(CancelSuite): ...
+
+
+class TestUnique(UniqueSuite): ...
+
+
+class TestAtMostOnce(AtMostOnceSuite): ...

@@ -8,14 +8,18 @@ import pytest
 
 from qtasks_core.memory import MemoryBroker, MemoryGlobalConfig, MemoryServer, MemoryStorage
 from qtasks_testing.kit import (
+    AtMostOnceSuite,
     BrokerSuite,
     CancelsSuite,
+    CancelSuite,
     EvictsSuite,
     FusedBrokerSuite,
     FusedSenderSuite,
     GlobalConfigSuite,
     InspectableSuite,
     KitContext,
+    PrioritySuite,
+    QueuesSuite,
     ResultsSuite,
     RetrySuite,
     SenderSuite,
@@ -23,6 +27,9 @@ from qtasks_testing.kit import (
     StorageSuite,
     StreamsSuite,
     Subject,
+    TimeoutSuite,
+    TimesSuite,
+    UniqueSuite,
 )
 
 if TYPE_CHECKING:
@@ -92,3 +99,24 @@ class TestCancels(CancelsSuite): ...
 
 
 class TestRetries(RetrySuite): ...
+
+
+class TestTimeouts(TimeoutSuite): ...
+
+
+class TestTimes(TimesSuite): ...
+
+
+class TestPriority(PrioritySuite): ...
+
+
+class TestQueues(QueuesSuite): ...
+
+
+class TestCancel(CancelSuite): ...
+
+
+class TestUnique(UniqueSuite): ...
+
+
+class TestAtMostOnce(AtMostOnceSuite): ...

@@ -18,6 +18,7 @@ pytest.register_assert_rewrite("qtasks_testing.kit")
 
 KIT = "qtasks_kit"
 REQUIRES = "qtasks_requires"
+MEASURED = "qtasks kit: "
 _WORKERS: pytest.StashKey[list[WorkerProcess]] = pytest.StashKey()
 
 
@@ -75,7 +76,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Tell what the kit skipped, and why: a suite cannot be weakened quietly."""
+    """Tell what the kit measured, and what it skipped and why: a suite cannot be weakened quietly."""
+    for report in terminalreporter.stats.get("passed", []):
+        if KIT in report.keywords:
+            for name, value in report.user_properties:
+                if name.startswith(MEASURED):
+                    terminalreporter.write_line(f"{name}: {value} s ({report.nodeid.split('::')[1]})")
     skipped = Counter(
         (report.nodeid.split("::")[1], _reason(report))
         for report in terminalreporter.stats.get("skipped", [])

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.contract import Release, Retry
 from qtasks_core.errors import (
     ArgumentError,
     CodecError,
@@ -80,6 +81,7 @@ class Runner:
                 return await self._result(execution)
         except TimeoutError:
             if scope.expired():
+                execution.ask_to_stop()  # a thread goes on: it should know that nobody waits for it
                 raise TaskTimeoutError(f"the run took longer than its timeout of {limit:g} s") from None
             raise
 
@@ -100,16 +102,19 @@ class Runner:
         elif isinstance(error, TaskCancelError):
             outcome = self._outcomes.cancelled(execution, str(error), now)
         elif is_stopped and self.is_draining:
-            outcome = self._given_back(execution, now)
+            outcome = self.given_back(execution, now)
         elif isinstance(error, Postpone):
             outcome = self._outcomes.released(execution.delivery, error.delay)
         elif isinstance(error, UnknownWireError):
             outcome = self._intake.park(execution, str(error), now)
         else:
             outcome = self._failed(execution, error, now)
+        if run.cancel_reason is not None and isinstance(outcome.verdict, (Release, Retry)):
+            return self._outcomes.cancelled(execution, run.cancel_reason, now)  # it must not run again
         return outcome
 
-    def _given_back(self, execution: TaskExecution, now: float) -> Outcome:
+    def given_back(self, execution: TaskExecution, now: float) -> Outcome:
+        """Return what becomes of a run that the worker's stop has cut short."""
         if execution.plan.is_at_most_once:
             reason = "its worker stopped while it ran, and ack='early' runs it at most once"
             return self._outcomes.dead(execution.delivery, reason, now, execution.task_name)

@@ -354,7 +354,10 @@ class DefaultWorker:
     def _give_back(self, run: Run) -> None:
         run.is_lost = True  # what its thread still returns is not written
         self._cancel(run)
-        self._settler.put(run, self._outcomes.released(run.delivery))
+        if run.execution is None:
+            self._settler.put(run, self._outcomes.released(run.delivery))
+        else:
+            self._settler.put(run, self._runner.given_back(run.execution, self._clock()))
 
     def _tell_written(self, observer: Observer, run: Run, outcome: Outcome) -> None:
         """Let plugins hear of an outcome; a slow one holds this slot, so that what they have to hear is bounded."""
@@ -362,6 +365,8 @@ class DefaultWorker:
         run.task.add_done_callback(partial(self._free_slot_of, run))
 
     def _cancel(self, run: Run) -> None:
+        if run.execution is not None and not run.is_cancellable:
+            run.execution.ask_to_stop()  # its thread goes on, and nobody waits for it
         if run.task is not None:
             run.task.cancel()
 

@@ -20,7 +20,14 @@ from qtasks_testing.kit.cancels import CancelsSuite
 from qtasks_testing.kit.consumer import Consumer
 from qtasks_testing.kit.context import KitContext
 from qtasks_testing.kit.evicts import EvictsSuite
+from qtasks_testing.kit.features.at_most_once import AtMostOnceSuite
+from qtasks_testing.kit.features.cancelling import CancelSuite
+from qtasks_testing.kit.features.priorities import PrioritySuite
+from qtasks_testing.kit.features.queues import QueuesSuite
 from qtasks_testing.kit.features.retries import RetrySuite
+from qtasks_testing.kit.features.timeouts import TimeoutSuite
+from qtasks_testing.kit.features.times import TimesSuite
+from qtasks_testing.kit.features.uniqueness import UniqueSuite
 from qtasks_testing.kit.fused_broker import FusedBrokerSuite
 from qtasks_testing.kit.fused_sender import FusedSenderSuite
 from qtasks_testing.kit.global_config import GlobalConfigSuite
@@ -35,8 +42,10 @@ from qtasks_testing.kit.subject import Subject, Trait
 from qtasks_testing.kit.suite import Suite
 
 __all__ = [
+    "AtMostOnceSuite",
     "Bench",
     "BrokerSuite",
+    "CancelSuite",
     "CancelsSuite",
     "Consumer",
     "EvictsSuite",
@@ -45,6 +54,8 @@ __all__ = [
     "GlobalConfigSuite",
     "InspectableSuite",
     "KitContext",
+    "PrioritySuite",
+    "QueuesSuite",
     "ResultsSuite",
     "RetrySuite",
     "SenderSuite",
@@ -53,6 +64,9 @@ __all__ = [
     "StreamsSuite",
     "Subject",
     "Suite",
+    "TimeoutSuite",
+    "TimesSuite",
     "Trait",
+    "UniqueSuite",
     "requires",
 ]

@@ -40,6 +40,7 @@ class Subject(NamedTuple):
         movable_clock: Whether the backend goes by `context.clock()`; else tests wait, and some are skipped.
         durable: Whether data outlives all objects of the process.
         identity: Whether send() answers AlreadyExists for a uuid that is there.
+        due_within_s: Seconds within which the server does not tell due times apart; 0 where it keeps their order.
         patience_s: Seconds until what must happen has to have happened.
         silence_s: Seconds without it after which something is taken not to happen.
     """
@@ -54,6 +55,7 @@ class Subject(NamedTuple):
     movable_clock: bool = False
     durable: bool = False
     identity: bool = True
+    due_within_s: float = 0.0
     patience_s: float = 10.0
     silence_s: float = 0.1
 

@@ -14,6 +14,8 @@ from qtasks_testing.kit.suite import Suite
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import pytest
+
     from qtasks_testing.kit.bench import Bench
 
 __all__ = ["FeatureSuite"]
@@ -27,9 +29,9 @@ class FeatureSuite(Suite):
     """Its name in docs/features.md."""
 
     @pytest_asyncio.fixture
-    async def stage(self, bench: Bench) -> AsyncIterator[Stage]:
+    async def stage(self, bench: Bench, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
         """Make a stage; it is left clean. The bench has skipped the test where something is missing."""
-        stage = Stage(bench.subject)
+        stage = Stage(bench.subject, request.node.user_properties)
         try:
             yield stage
         finally:

@@ -18,7 +18,7 @@ from qtasks_testing.kit.features.feature import FeatureSuite
 from qtasks_testing.kit.requirements import requires
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from qtasks_core.aio import QueueTasks
     from qtasks_testing.kit.features.stage import Stage
@@ -298,7 +298,7 @@ class RetrySuite(FeatureSuite):
                 raise ValueError("in the middle")
             yield 3
 
-        async def on_loop(ctx: AsyncTaskContext) -> AsyncIterator[int]:
+        async def on_loop(ctx: AsyncTaskContext) -> Any:
             yield 1
             yield 2
             if ctx.attempt == 1:

@@ -17,6 +17,7 @@ from qtasks_core.engine import Engine
 from qtasks_core.serializers import DEFAULT_SERIALIZER
 from qtasks_core.worker.worker import DefaultWorker
 from qtasks_testing.kit.context import KIT_CONFIG
+from qtasks_testing.plugin import MEASURED
 from qtasks_testing.polling import eventually
 
 if TYPE_CHECKING:
@@ -49,10 +50,12 @@ class Stage:
 
     Parameters:
         subject: The backend under test.
+        measured: Gets what `report()` is told, for the end of the test run.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, measured: list[tuple[str, object]] | None = None) -> None:
         self.subject = subject
+        self._measured = [] if measured is None else measured
         self.patience_s = subject.patience_s
         """Seconds until what must happen has to have happened."""
         self.silence_s = subject.silence_s
@@ -113,6 +116,15 @@ class Stage:
             await worker.drain(shutdown_timeout)
             await worker.stop()
             await engine.stop()
+
+    def report(self, what: str, seconds: float) -> None:
+        """Have a measured time told at the end of the test run.
+
+        Parameters:
+            what: What took so long.
+            seconds: How long.
+        """
+        self._measured.append((f"{MEASURED}{what}", round(seconds, 4)))
 
     async def until_status(self, task: Task[Any], status: Status) -> None:
         """Read a task again and again until it has that status."""
