@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from qtasks_core.app import AppFace
 from qtasks_core.calls import AsyncCaller, AsyncTaskFunction
 from qtasks_core.makers import TaskMaker
+from qtasks_core.operations import AsyncOperations
 from qtasks_core.options import CallOptions, checked_call
 from qtasks_core.task import Task
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["QueueTasks"]
 
 
-class QueueTasks(AppFace):
+class QueueTasks(AsyncOperations, AppFace):
     """A task queue whose calls are awaited. See `AppFace` for the parameters.
 
     `async with app:` stops the running loop's connections at its end; `await app.stop()` does the same.
@@ -56,7 +57,7 @@ class QueueTasks(AppFace):
         Raises:
             ResultExpiredError: Nothing is known of it.
         """
-        return Task(self.core, await self.core.record(uuid))
+        return await self.core.get(uuid, Task)
 
     async def stop(self) -> None:
         """Write what was added and close the running loop's connections; a later call opens them again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from qtasks_core.codec_registry import CodecRegistry
 from qtasks_core.components import Components, Sources, build_components
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from qtasks_core.aio import QueueTasks
     from qtasks_core.contract import Broker, GlobalConfig, Results, Serializer, Starter, TaskExecutor, TaskRecord
     from qtasks_core.options import CallOptions, Draft
+    from qtasks_core.task import TaskSnapshot
 
 __all__ = ["App", "AppFace"]
+
+T = TypeVar("T", bound="TaskSnapshot[Any]")
 
 
 class App:
@@ -211,6 +214,24 @@ class App:
         if found is None:
             raise ResultExpiredError(f"nothing is known of task {uuid}: it expired, or never was")
         return found
+
+    async def get(self, uuid: UUID, make: Callable[[App, TaskRecord], T]) -> T:
+        """Return a task by its id, as plugins show it (`qtasks_get`).
+
+        Parameters:
+            uuid: Its id.
+            make: Of which form: `Task` or `BlockingTask`.
+
+        Raises:
+            ResultExpiredError: Nothing is known of it.
+        """
+        task = make(self, await self.record(uuid))
+        chain = self.triggers.of("qtasks_get")
+        if not chain:
+            return task
+        values = {"qtasks": self.face, "broker": self.engine().broker, "task": task}
+        changed: T = await self.triggers.replace(chain, "task", **values)
+        return changed
 
     async def evict(self, worker: str) -> int:
         """Take a dead or hung worker's deliveries away at once; return how many, 0 where the broker cannot.

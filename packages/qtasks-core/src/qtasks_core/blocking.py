@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from qtasks_core.app import AppFace
 from qtasks_core.calls import BlockingCaller, BlockingTaskFunction
 from qtasks_core.makers import TaskMaker
+from qtasks_core.operations import BlockingOperations
 from qtasks_core.options import CallOptions, checked_call
 from qtasks_core.task import BlockingTask
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["QueueTasks"]
 
 
-class QueueTasks(AppFace):
+class QueueTasks(BlockingOperations, AppFace):
     """A task queue whose calls block. See `AppFace` for the parameters.
 
     Its calls cross to one event loop in a daemon thread, or to the worker's own when one runs in this process.
@@ -57,7 +58,7 @@ class QueueTasks(AppFace):
 
     def get(self, uuid: UUID) -> BlockingTask[Any]:
         """Return a task by its id; see `qtasks.asyncio.QueueTasks.get`."""
-        return BlockingTask(self.core, self.core.portal.call(self.core.record, uuid, hint="app.aio.get(…)"))
+        return self.core.portal.call(self.core.get, uuid, BlockingTask, hint="app.aio.get(…)")
 
     def stop(self) -> None:
         """Stop a worker that runs in this process, write what was added and close the connections.

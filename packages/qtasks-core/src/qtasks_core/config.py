@@ -133,6 +133,8 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     """Tasks that it runs at the same time."""
     queues: tuple[Name, ...] | None = None
     """Queues that it takes from."""
+    queue_concurrency: dict[Name, Count] | None = None
+    """Most tasks of a queue that it runs at the same time; a queue that is not named has the setting's."""
     worker_name: Name | None = None
     """Unique among the workers of the app; None makes one."""
     parent: int | None = None

@@ -155,7 +155,7 @@ class Engine:
         return results
 
     async def get(self, uuid: UUID) -> TaskRecord | None:
-        """Return the record of a task, None when nothing is known of it.
+        """Return the record of a task as plugins show it, None when nothing is known of it.
 
         Raises:
             ConfigError: The storage is a mailbox that keeps no records.
@@ -163,7 +163,8 @@ class Engine:
         await self.ensure_started()
         if not isinstance(self.storage, Storage):
             raise ConfigError("this broker keeps no records for others to read: name a storage with storage_url=")
-        return (await self.storage.get([uuid]))[0]
+        record = (await self.storage.get([uuid]))[0]
+        return record if record is None else await self._read(record)
 
     async def wait(self, uuid: UUID, timeout_s: float | None) -> TaskRecord:
         """Return the final record of a task.
@@ -212,6 +213,15 @@ class Engine:
         """Start on first use, within `send_timeout`."""
         if not self.is_started:
             await self.start(self.config.send_timeout)
+
+    async def _read(self, record: TaskRecord) -> TaskRecord:
+        """Return what plugins make of a record that was read: one point with two names."""
+        triggers = self.triggers
+        if chain := triggers.of("broker_get"):
+            record = await triggers.replace(chain, "task", broker=self.broker, task=record)
+        if chain := triggers.of("storage_get"):
+            record = await triggers.replace(chain, "task", storage=self.storage, task=record)
+        return record
 
     async def _try_prepare(self, draft: Draft) -> Addition | Exception:
         try:

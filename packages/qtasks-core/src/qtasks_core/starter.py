@@ -127,6 +127,7 @@ class _Process:
             name=self._name,
             queues=options.queues or config.queues,
             concurrency=options.concurrency or config.concurrency,
+            queue_concurrency={**config.queue_concurrency, **(options.queue_concurrency or {})},
         )
         worker.on_exhausted = self._restart
         return worker

@@ -225,7 +225,7 @@ class BlockingTaskContext(TaskContext):
         from qtasks_core.task import BlockingTask  # noqa: PLC0415  # it needs this module's neighbours
 
         core = self.app.core
-        return BlockingTask(core, core.portal.call(core.record, uuid))
+        return core.portal.call(core.get, uuid, BlockingTask)
 
     def sleep(self, seconds: float) -> None:
         """Sleep; a cancel ends it.

@@ -9,7 +9,7 @@ from qtasks_core.cli.terminal import wants_colour
 from qtasks_core.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from qtasks_core.app import App
 
@@ -19,7 +19,12 @@ _LISTED = 20
 
 
 def banner_rows(
-    core: App, *, queues: Sequence[str] | None, concurrency: int | None, processes: int | None
+    core: App,
+    *,
+    queues: Sequence[str] | None,
+    concurrency: int | None,
+    processes: int | None,
+    queue_concurrency: Mapping[str, int] | None = None,
 ) -> list[tuple[str, str]]:
     """Return what the banner says, as (label, text).
 
@@ -28,8 +33,10 @@ def banner_rows(
         queues: Queues named on the command line; None: the app's own.
         concurrency: The same for tasks at a time.
         processes: Worker processes under a supervisor; None: this process, alone.
+        queue_concurrency: Tasks of a queue at a time, where the command line says so.
     """
     taken = tuple(queues or core.config.queues)
+    most = {**core.config.queue_concurrency, **(queue_concurrency or {})}
     components = core.describe()
     queue_of = {name: task.queue or core.config.queues[0] for name, task in sorted(core.tasks.items())}
     rows = [
@@ -38,7 +45,7 @@ def banner_rows(
         ("broker", components.get("broker", "none")),
         ("storage", components.get("storage", "none")),
         ("global config", components.get("global_config", "none")),
-        ("queues", ", ".join(taken)),
+        ("queues", ", ".join(f"{name} (at most {most[name]})" if name in most else name for name in taken)),
         ("tasks", _listed([name for name, queue in queue_of.items() if queue in taken]) or "none"),
         (
             "not taken here",

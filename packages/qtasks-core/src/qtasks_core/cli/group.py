@@ -28,6 +28,11 @@ class LazyCommand(NamedTuple):
 
 COMMANDS = {
     "add": LazyCommand("qtasks_core.cli.add", "add", "Add a task by its name."),
+    "cancel": LazyCommand("qtasks_core.cli.cancel", "cancel", "Ask for the end of tasks."),
+    "flush-all": LazyCommand("qtasks_core.cli.flush", "flush_all", "Delete everything of the app."),
+    "pause": LazyCommand("qtasks_core.cli.pause", "pause", "Have workers take nothing more from queues."),
+    "ping": LazyCommand("qtasks_core.cli.ping", "ping", "Ask the workers whether they are alive."),
+    "resume": LazyCommand("qtasks_core.cli.pause", "resume", "Have workers take from queues again."),
     "run": LazyCommand("qtasks_core.cli.run", "run", "Run a worker until it is told to stop."),
     "version": LazyCommand("qtasks_core.cli.version", "version", "Print the versions of what is installed."),
 }

@@ -32,7 +32,7 @@ class _Settings(Struct, frozen=True, kw_only=True):
 
     concurrency: int | None
     processes: int | None
-    queues: tuple[str, ...] | None
+    queues: dict[str, int | None] | None
     log_level: str
     no_color: bool
     worker_name: str | None
@@ -40,15 +40,29 @@ class _Settings(Struct, frozen=True, kw_only=True):
     shutdown_timeout: float | None
     parent: int | None
 
+    @property
+    def queue_names(self) -> tuple[str, ...] | None:
+        """What it takes from; None: what the app says."""
+        return None if self.queues is None else tuple(self.queues)
 
-def _split(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Turn `-Q a,b -Q c` into ("a", "b", "c"); None when nothing was said."""
+    @property
+    def queue_concurrency(self) -> dict[str, int] | None:
+        """Most tasks of a queue at the same time, where one was named with it."""
+        return {name: most for name, most in (self.queues or {}).items() if most is not None} or None
+
+
+def _split(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, int | None] | None:
+    """Turn `-Q a=2,b -Q c` into {"a": 2, "b": None, "c": None}; None when nothing was said."""
     if not values:
         return None
-    names = [name.strip() for value in values for name in value.split(",")]
-    if not all(names):
-        raise click.BadParameter(f"expected names separated by commas, got {','.join(values)!r}", ctx, param)
-    return tuple(dict.fromkeys(names))
+    queues: dict[str, int | None] = {}
+    for part in (part.strip() for value in values for part in value.split(",")):
+        name, sign, most = part.rpartition("=") if "=" in part else (part, "", "")
+        if not name or (sign and not (most.isdecimal() and int(most))):
+            text = "expected names separated by commas, each perhaps with a number as in slow=2"
+            raise click.BadParameter(f"{text}, got {','.join(values)!r}", ctx, param)
+        queues[name.strip()] = int(most) if most else queues.get(name.strip())
+    return queues
 
 
 @click.command()
@@ -60,7 +74,12 @@ def _split(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     help="Run N workers, each a process of its own, under a supervisor that replaces those that die. Not on Windows.",
 )
 @click.option(
-    "-Q", "--queues", multiple=True, callback=_split, metavar="NAME,…", help="Queues to take from; may be repeated."
+    "-Q",
+    "--queues",
+    multiple=True,
+    callback=_split,
+    metavar="NAME[=N],…",
+    help="Queues to take from, each with at most N of its tasks at the same time; may be repeated.",
 )
 @click.option(
     "--log-level",
@@ -107,7 +126,13 @@ def _parent_to_watch(settings: _Settings) -> int | None:
 
 def _start(core: App, ref: str, settings: _Settings, parent: int | None) -> int:
     if settings.parent is None:  # a supervisor has shown the banner already
-        rows = banner_rows(core, queues=settings.queues, concurrency=settings.concurrency, processes=settings.processes)
+        rows = banner_rows(
+            core,
+            queues=settings.queue_names,
+            concurrency=settings.concurrency,
+            processes=settings.processes,
+            queue_concurrency=settings.queue_concurrency,
+        )
         show_banner(rows, no_color=settings.no_color)
     if settings.processes is None:
         return _run_here(core, settings, parent)
@@ -118,7 +143,8 @@ def _run_here(core: App, settings: _Settings, parent: int | None) -> int:
     return core.run(
         RunOptions(
             concurrency=settings.concurrency,
-            queues=settings.queues,
+            queues=settings.queue_names,
+            queue_concurrency=settings.queue_concurrency,
             worker_name=settings.worker_name,
             parent=parent,
             supervised=settings.parent is not None,
@@ -158,7 +184,7 @@ def worker_command(ref: str, settings: _Settings, name: str) -> list[str]:
     if settings.concurrency is not None:
         command += ["--concurrency", str(settings.concurrency)]
     if settings.queues is not None:
-        command += ["--queues", ",".join(settings.queues)]
+        command += ["--queues", ",".join(f"{name}={most}" if most else name for name, most in settings.queues.items())]
     if settings.shutdown_timeout is not None:
         command += ["--shutdown-timeout", str(settings.shutdown_timeout)]
     if settings.no_color:

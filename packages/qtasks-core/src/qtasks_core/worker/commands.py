@@ -1,4 +1,4 @@
-"""What this worker is asked from outside: the cancels and the paused queues that it watches."""
+"""What this worker is asked from outside: cancels, paused queues, and whether it is alive."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from uuid import UUID
 from qtasks_core.control import CANCEL_PREFIX, PAUSE_PREFIX
 from qtasks_core.errors import UnavailableError
 from qtasks_core.group_commit import Backoff
+from qtasks_core.pinging import PING_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from typing import Any
 
     from qtasks_core.contract import GlobalConfig
@@ -29,14 +30,21 @@ class Commands:
         global_config: Where the word comes from; None: nobody can ask.
         cancel: Told of each task whose end is asked for, with the reason, when the word arrives.
         pause: Told when other queues are paused than before.
+        answer: Answers who asks whether this worker is alive.
     """
 
     def __init__(
-        self, global_config: GlobalConfig | None, cancel: Callable[[UUID, str], None], pause: Callable[[], None]
+        self,
+        global_config: GlobalConfig | None,
+        cancel: Callable[[UUID, str], None],
+        pause: Callable[[], None],
+        answer: Callable[[str], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._global_config = global_config
         self._cancel = cancel
         self._pause = pause
+        self._answer = answer
+        self._answering: set[asyncio.Task[None]] = set()
         self._watchers: list[asyncio.Task[None]] = []
         self.cancelled: dict[UUID, str] = {}
         """Reasons of the cancels that stand: asked before each start."""
@@ -53,17 +61,22 @@ class Commands:
         except UnavailableError as error:
             logger.warning("the global config is away: %s; pauses are heard later", error)
         self._watchers = [
-            asyncio.create_task(self._watch(self._global_config, CANCEL_PREFIX, self._on_cancel)),
-            asyncio.create_task(self._watch(self._global_config, PAUSE_PREFIX, self._on_pause)),
+            asyncio.create_task(self._watch(self._global_config, prefix, told, known))
+            for prefix, told, known in (
+                (CANCEL_PREFIX, self._on_cancel, lambda: map(str, self.cancelled)),
+                (PAUSE_PREFIX, self._on_pause, lambda: self.paused),
+                (PING_PREFIX, self._on_ping, lambda: ()),
+            )
         ]
 
     async def stop(self) -> None:
         """Watch no more."""
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher.cancel()
-        if watchers:
-            await asyncio.wait(watchers)
+        tasks = [*self._watchers, *self._answering]
+        self._watchers = []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def forget(self, uuid: UUID) -> Coroutine[Any, Any, None] | None:
         """Return what takes back a cancel that was obeyed; None when there was none."""
@@ -77,10 +90,19 @@ class Commands:
         except UnavailableError as error:
             logger.debug("the cancel of task %s stays until it expires: %s", uuid, error)
 
-    async def _watch(self, global_config: GlobalConfig, prefix: str, told: Callable[[str, bytes | None], None]) -> None:
+    async def _watch(
+        self,
+        global_config: GlobalConfig,
+        prefix: str,
+        told: Callable[[str, bytes | None], None],
+        known: Callable[[], Iterable[str]],
+    ) -> None:
         backoff = Backoff()
         while True:
             try:
+                present = {key.removeprefix(prefix) for key in await global_config.list(prefix)}
+                for key in set(known()) - present:  # taken back while nobody watched
+                    told(key, None)
                 async for key, versioned in global_config.watch(prefix):
                     told(key.removeprefix(prefix), versioned.value)
                     backoff.reset()
@@ -106,3 +128,10 @@ class Commands:
         (self.paused.discard if value is None else self.paused.add)(queue)
         if self.paused != before:
             self._pause()
+
+    def _on_ping(self, question: str, value: bytes | None) -> None:
+        if value is None or self._answer is None:
+            return
+        answering = asyncio.get_running_loop().create_task(self._answer(question))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)

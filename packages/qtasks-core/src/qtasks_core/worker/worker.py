@@ -15,6 +15,7 @@ from qtasks_core.errors import (
     UnavailableError,
 )
 from qtasks_core.group_commit import Backoff
+from qtasks_core.pinging import Answerer
 from qtasks_core.worker.commands import Commands
 from qtasks_core.worker.execution import Plan, TaskExecution
 from qtasks_core.worker.executors import Executors
@@ -32,7 +33,7 @@ from qtasks_core.worker.suspects import SuspectGate
 from qtasks_core.writes import finish_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from qtasks_core.app import App
@@ -63,9 +64,19 @@ class DefaultWorker:
         name: Unique among the workers of the app.
         queues: What it takes from.
         concurrency: Its slots.
+        queue_concurrency: Most runs of a queue at the same time; None takes the setting.
     """
 
-    def __init__(self, app: App, engine: Engine, *, name: str, queues: Sequence[str], concurrency: int) -> None:
+    def __init__(
+        self,
+        app: App,
+        engine: Engine,
+        *,
+        name: str,
+        queues: Sequence[str],
+        concurrency: int,
+        queue_concurrency: Mapping[str, int] | None = None,
+    ) -> None:
         self.name = name
         self.queues = tuple(queues)
         self.concurrency = concurrency
@@ -93,8 +104,10 @@ class DefaultWorker:
             else None
         )
         self._slot_is_free = asyncio.Event()
-        self._commands = Commands(engine.global_config, self.cancel, self._on_pause)
-        self._quotas = Quotas(self._broker, engine.config.queue_concurrency, self._runs, self._slot_is_free)
+        answerer = Answerer(engine.global_config, name, self.queues, self._clock)
+        self._commands = Commands(engine.global_config, self.cancel, self._on_pause, answerer.answer)
+        limits = engine.config.queue_concurrency if queue_concurrency is None else queue_concurrency
+        self._quotas = Quotas(self._broker, limits, self._runs, self._slot_is_free)
         self._most_abandoned = engine.config.max_abandoned or concurrency
         self.on_exhausted: Callable[[], None] | None = None
         """Called when threads of tasks whose time was over hold as much as `max_abandoned` allows."""
