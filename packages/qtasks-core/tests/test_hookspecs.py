@@ -98,25 +98,18 @@ qtasks_register_injector | qtasks, task, parameter | nothing: the first answer w
 # Their call sites come with later features; a name that gets one is taken out.
 SITES_TO_COME = frozenset(
     {
-        "broker_flush_all",
-        "broker_get",
         "global_config_get",
         "global_config_get_all",
         "global_config_get_match",
         "global_config_set",
         "global_config_set_status",
         "qtasks_configure",
-        "qtasks_flush_all",
-        "qtasks_get",
-        "qtasks_ping",
         "qtasks_register_injector",
         "qtasks_register_task",
         "qtasks_stop",
         "stats_inspect",
         "storage_add_process",
         "storage_delete_finished_tasks",
-        "storage_flush_all",
-        "storage_get",
         "storage_get_all",
         "storage_running_older_tasks",
         "storage_update",
@@ -288,8 +281,13 @@ async def test_a_call_site_gives_all_arguments(name: str, app: QueueTasks, runni
         raise TaskPluginTriggerError
 
     async with running(app):
-        result = await add.add_task(1, 2).result(timeout=5)
+        added = await add.add_task(1, 2)
+        result = await added.result(timeout=5)
         await ask.add_task().wait(timeout=5)
+        await app.get(added.uuid)
+        await app.ping(timeout=5)
+    await app.flush_all()
+    await app.stop()
 
     assert {} == app.core.triggers.failures
     assert {name: sorted(inspect.signature(_spec(name)).parameters)} == seen
