@@ -35,7 +35,8 @@ SPECIAL = TaskDefinition(job, name="special", queue="tasks", priority=5, result_
 
 def draft(definition: TaskDefinition | None = PLAIN, **options: Any) -> Draft:
     name = "other" if definition is None else definition.name
-    chosen: Any = {"options": checked_call(options)}
+    given: Any = options
+    chosen: Any = {"options": checked_call(given)}
     return draft_call(name, (1,), {}, definition=definition, config=CONFIG, now=NOW, **chosen)
 
 

@@ -27,6 +27,7 @@ PUBLIC = (
     "qtasks_core.forks",
     "qtasks_core.hookspecs",
     "qtasks_core.memory",
+    "qtasks_core.middlewares",
     "qtasks_core.naming",
     "qtasks_core.task",
     "qtasks_core.wire",

@@ -22,6 +22,7 @@ PUBLIC = {
     "qtasks.asyncio": ["QueueTasks"],
     "qtasks.exceptions": errors.__all__,
     "qtasks.executors": ["TaskExecutor"],
+    "qtasks.middlewares": ["Draft", "Execution", "Replace", "TaskMiddleware"],
 }
 """What applications may import; a name more or less is a decision."""
 

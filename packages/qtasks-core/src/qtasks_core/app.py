@@ -14,8 +14,10 @@ from qtasks_core.context import AppContext, SharedObjects
 from qtasks_core.contract import Evicts
 from qtasks_core.definition import TaskDefinition, TaskRegistry
 from qtasks_core.engine import Engine
-from qtasks_core.errors import ResultExpiredError
+from qtasks_core.errors import ConfigError, ResultExpiredError
 from qtasks_core.forks import after_fork, keep_for_ever
+from qtasks_core.layers import Middlewares, wraps_runs
+from qtasks_core.middlewares import checked_middlewares
 from qtasks_core.naming import slug
 from qtasks_core.outgoing import draft_call
 from qtasks_core.portal import Portal
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from qtasks_core.aio import QueueTasks
     from qtasks_core.contract import Broker, GlobalConfig, Results, Serializer, Starter, TaskExecutor, TaskRecord
+    from qtasks_core.middlewares import TaskMiddleware
     from qtasks_core.options import CallOptions, Draft
     from qtasks_core.task import TaskSnapshot
 
@@ -66,6 +69,7 @@ class App:
         self.config = QueueConfig.from_env() if config is None else config
         self.codecs = CodecRegistry(serializer)
         self.registry = TaskRegistry()
+        self.middlewares = Middlewares(self.registry)
         self.triggers = Triggers()
         self.sources = sources.resolved()
         self.task_executor = task_executor
@@ -126,7 +130,12 @@ class App:
         with self._lock:
             spare, self._spare = (None, self._spare) if worker else (self._spare, None)
             engine = Engine(
-                self.face, spare or self.build_components(context), context, self.codecs.chosen, self.triggers
+                self.face,
+                spare or self.build_components(context),
+                context,
+                self.codecs.chosen,
+                self.triggers,
+                middlewares=self.middlewares,
             )
             self._engines[loop] = engine
         return engine
@@ -175,6 +184,28 @@ class App:
         """
         codec, payload = unpack_value(raw)
         return self.result_decoder(codec, Any)(payload)
+
+    def declare(self, definition: TaskDefinition) -> None:
+        """Register a task.
+
+        Raises:
+            RegistrationError: Its name is taken; shows both places.
+        """
+        self.registry.add(definition)
+        self.middlewares.note(definition.middlewares)
+
+    def add_middleware(self, middleware: TaskMiddleware | type[TaskMiddleware]) -> None:
+        """Put a middleware around all tasks; see `AppFace.add_middleware`."""
+        try:
+            (one,) = checked_middlewares([middleware])
+        except ConfigError as error:
+            raise ConfigError(f"add_middleware: {error}") from None
+        if wraps_runs(one) and self.triggers.is_frozen("task_executor_middlewares_execute"):
+            raise ConfigError(
+                f"add_middleware: {one!r} goes around runs, which are compiled while a worker is at work; "
+                "add it before the worker starts, or after app.stop()"
+            )
+        self.middlewares.add(one)
 
     def draft(
         self,
@@ -357,6 +388,17 @@ class AppFace:
         """
         self.core.codecs.add(serializer)
 
+    def add_middleware(self, middleware: TaskMiddleware | type[TaskMiddleware]) -> None:
+        """Put a middleware around all tasks of the app, inside of those that were added before.
+
+        Parameters:
+            middleware: The middleware, or its class, of which an object is made.
+
+        Raises:
+            ConfigError: It is none, or overrides no step; or it goes around runs and a worker is at work.
+        """
+        self.core.add_middleware(middleware)
+
     def run_forever(self, *, concurrency: int | None = None, queues: Sequence[str] | None = None) -> int:
         """Run a worker in this process until it is stopped by a signal; return the exit code.
 
@@ -373,5 +415,5 @@ class AppFace:
 
     def _declare(self, wrap: Callable[[App, TaskDefinition], Any], function: Any, options: dict[str, Any]) -> Any:
         definition = TaskDefinition(function, **options)
-        self.core.registry.add(definition)
+        self.core.declare(definition)
         return wrap(self.core, definition)

@@ -465,6 +465,14 @@ class Execution(Protocol):
     def task_name(self) -> str: ...
 
     @property
+    def uuid(self) -> UUID: ...
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt it is, from 1."""
+        ...
+
+    @property
     def function(self) -> Callable[..., Any]:
         """What runs."""
         ...
@@ -487,6 +495,11 @@ class Execution(Protocol):
     @property
     def generate_handler(self) -> Callable[[Any], Any] | None:
         """Gets what a generator yields; what it returns is stored and sent back."""
+        ...
+
+    @property
+    def layers(self) -> Any:
+        """The middlewares around it (`qtasks_core.layers.Layers`); None: there are none."""
         ...
 
     def yields(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from qtasks_core.errors import RegistrationError
 from qtasks_core.provided import Place, context_places, put_between
@@ -14,6 +14,8 @@ from qtasks_core.task_options import AllTaskOptions, checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from qtasks_core.middlewares import TaskMiddleware
 
 __all__ = ["Kind", "TaskDefinition", "TaskRegistry"]
 
@@ -40,6 +42,7 @@ class TaskDefinition:
         self.priority = self.options["priority"]
         self.result_ttl = self.options["result_ttl"]
         self.extra = self.options["extra"]
+        self.middlewares = cast("tuple[TaskMiddleware, ...]", self.options["middlewares"])
         self.provided = _places_of(
             function, self.name, echo=self.options["echo"], is_async=self.kind.startswith("async")
         )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qtasks_core.config import QueueConfig
     from qtasks_core.context import AppContext
     from qtasks_core.contract import Component, Event, Serializer, TaskRecord, Worker
+    from qtasks_core.layers import Middlewares
     from qtasks_core.options import Draft
     from qtasks_core.triggers import Triggers
     from qtasks_core.writes import Addition
@@ -54,16 +55,25 @@ class Engine:
         context: What they were built with.
         serializer: For arguments.
         triggers: The app's triggers.
+        middlewares: The app's middlewares, which see each task before it is sent.
     """
 
     def __init__(
-        self, owner: Any, components: Components, context: AppContext, serializer: Serializer, triggers: Triggers
+        self,
+        owner: Any,
+        components: Components,
+        context: AppContext,
+        serializer: Serializer,
+        triggers: Triggers,
+        *,
+        middlewares: Middlewares,
     ) -> None:
         self.owner = owner
         self.broker, self.storage, self.global_config = components
         self.context = context
         self.serializer = serializer
         self.triggers = triggers
+        self._middlewares = middlewares
         self.config: QueueConfig = context.config
         self.worker: Worker | None = None
         """The worker that it serves; None in a client."""
@@ -230,6 +240,8 @@ class Engine:
             return error
 
     async def _prepare(self, draft: Draft) -> Addition:
+        if self._middlewares.hears_adding:
+            draft = await self._middlewares.before_adding(draft)
         if self._before or self._broker_before:
             draft = await self._replace_draft(draft)
         address = self.storage.address

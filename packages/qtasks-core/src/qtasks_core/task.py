@@ -209,8 +209,11 @@ class Task(TaskSnapshot[R]):
             TaskCancelledError: It was cancelled or expired.
             TimeoutError: It did not end in time; it goes on.
             ResultExpiredError: Nobody keeps its result.
+            Exception: What a middleware raised that was given the value.
         """
-        return self._outcome(await self._final(timeout))
+        value = self._outcome(await self._final(timeout))
+        middlewares = self._app.middlewares
+        return await middlewares.result(self, value) if middlewares.hears_results else value
 
     async def wait(self, timeout: float | None = None) -> Task[R]:
         """Wait for the end and return self, renewed; raises as `result`, but not for how the task ended."""
@@ -281,6 +284,8 @@ class BlockingTask(TaskSnapshot[R]):
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return the value; see `Task.result`."""
+        if self._app.middlewares.hears_results:
+            return self._result_of_twin(timeout)
         return self._outcome(self.renewed(self._cross("wait", timeout, hint="result")).record)
 
     def wait(self, timeout: float | None = None) -> BlockingTask[R]:
@@ -304,6 +309,14 @@ class BlockingTask(TaskSnapshot[R]):
         """Take what the awaitable form knows; return self."""
         self._record = twin.record
         return self
+
+    def _result_of_twin(self, timeout: float | None) -> R:
+        """Have the middlewares work on the loop, where they may wait."""
+        twin = self.aio
+        try:
+            return self._app.portal.call(twin.result, timeout, hint="task.aio.result(…)")
+        finally:
+            self.renewed(twin)
 
     def _cross(self, method: str, *args: Any, hint: str | None = None) -> Any:
         return self._app.portal.call(getattr(self.aio, method), *args, hint=f"task.aio.{hint or method}(…)")

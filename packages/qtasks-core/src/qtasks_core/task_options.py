@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from qtasks_core.errors import RegistrationError
+from qtasks_core.errors import ConfigError, RegistrationError
+from qtasks_core.middlewares import (
+    AfterFunction,
+    BeforeFunction,
+    TaskMiddleware,
+    checked_middlewares,
+    checked_steps,
+)
 
 __all__ = ["AllTaskOptions", "Backoff", "TaskOptions", "checked_options"]
 
@@ -58,12 +65,12 @@ class TaskOptions(TypedDict, total=False):
     """Gets each value that a generator yields; what it returns is stored and sent back into the generator."""
     executor: Any
     """A TaskExecutor, or its class, that runs this task instead of the app's."""
-    middlewares: Sequence[Any]
-    """Around each run, outermost first."""
-    middlewares_before: Sequence[Any]
-    """Called before each run, in their order."""
-    middlewares_after: Sequence[Any]
-    """Called after each run, in their order."""
+    middlewares: Sequence[TaskMiddleware | type[TaskMiddleware]]
+    """Around its calls and runs, inside those of the app; the first is the outermost."""
+    middlewares_before: Sequence[TaskMiddleware | BeforeFunction]
+    """Called before the function, in their order, inside all middlewares; of a middleware its step `before`."""
+    middlewares_after: Sequence[TaskMiddleware | AfterFunction]
+    """Called when the function has returned, in their order, inside all middlewares; of a middleware `after`."""
     tags: Sequence[str]
     """For operators and plugins."""
     description: str | None
@@ -157,6 +164,8 @@ def _checked(task: str, name: str, value: object) -> object:
     check = _CHECKS.get(name)
     try:
         return msgspec.convert(value, _types()[name]) if check is None else check(value)
+    except ConfigError as error:  # it says what was expected
+        raise RegistrationError(f"task {task!r}: {name}: {error}") from None
     except (msgspec.ValidationError, TypeError, ValueError):
         raise RegistrationError(
             f"task {task!r}: {name}: expected {EXPECTED.get(name, 'true or false')}, got {value!r}"
@@ -172,12 +181,6 @@ def _refuse_typo(task: str, name: str) -> None:
     near = difflib.get_close_matches(name, DEFAULTS, 1, ALIKE)
     if near:
         raise RegistrationError(f"task {task!r}: {name}: did you mean {near[0]}? (as an extra: extra={{{name!r}: …}})")
-
-
-def _functions(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, (str, bytes, Mapping)) or not all(callable(one) or hasattr(one, "around") for one in value):
-        raise TypeError
-    return tuple(value)
 
 
 def _function_or_none(value: Any) -> Any:
@@ -210,9 +213,9 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "executor": _as_given,  # looked at when a worker starts, where executors are known
     "extra": dict,
     "generate_handler": _function_or_none,
-    "middlewares": _functions,
-    "middlewares_after": _functions,
-    "middlewares_before": _functions,
+    "middlewares": checked_middlewares,
+    "middlewares_after": partial(checked_steps, step="after"),
+    "middlewares_before": partial(checked_steps, step="before"),
     "retry_backoff": _backoff,
     "retry_on_exc": _exceptions,
     "tags": lambda value: tuple(msgspec.convert(value, list[str])),

@@ -106,6 +106,10 @@ class Triggers:
         freeze = self._frozen[id(holder)] = _Freeze(frozenset(names), asyncio.get_running_loop())
         return {name: self.of(name) for name in freeze.names}
 
+    def is_frozen(self, trigger: str) -> bool:
+        """Whether somebody who is at work calls this trigger as it was frozen."""
+        return any(trigger in freeze.names and not freeze.loop.is_closed() for freeze in list(self._frozen.values()))
+
     def thaw(self, holder: object) -> None:
         """Take it that *holder* calls its triggers no more."""
         self._frozen.pop(id(holder), None)
@@ -168,7 +172,7 @@ class Triggers:
         return answer
 
     def _check_not_frozen(self, who: str, trigger: str) -> None:
-        if any(trigger in freeze.names and not freeze.loop.is_closed() for freeze in list(self._frozen.values())):
+        if self.is_frozen(trigger):
             raise ConfigError(
                 f"{who}: {trigger} runs for each task and is frozen while the app is at work; "
                 "add plugins before its first task is added and its worker starts, or after app.stop()"

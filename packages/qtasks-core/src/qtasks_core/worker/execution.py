@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.provided import put_between
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from qtasks_core.contract import Delivery, Envelope, Message
     from qtasks_core.contract import TaskExecutor as Executor
     from qtasks_core.definition import Kind, TaskDefinition
+    from qtasks_core.layers import Layers
     from qtasks_core.signatures import Converter
     from qtasks_core.task_context import TaskContext
     from qtasks_core.worker.services import Services
@@ -57,6 +59,11 @@ class Plan:
         self._app = app
         self._max_depth = app.config.max_depth
         self._decoders: dict[str, tuple[Callable[[bytes], list[Any]], Callable[[bytes], dict[str, Any]], bool]] = {}
+
+    @cached_property
+    def layers(self) -> Layers | None:
+        """The middlewares around its runs, compiled for the first of them; None: there are none."""
+        return self._app.middlewares.layers(self.definition)
 
     def decode(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of a message, converted to the function's annotations.
@@ -186,6 +193,11 @@ class TaskExecution:
     def generate_handler(self) -> Callable[[Any], Any] | None:
         """Gets what a generator yields; what it returns is stored and sent back."""
         return self.plan.generate_handler
+
+    @property
+    def layers(self) -> Layers | None:
+        """The middlewares around it; None: there are none."""
+        return self.plan.layers
 
     def yields(self) -> Yields:
         """Return where a generator's values go."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qtasks_core.errors import TaskPluginTriggerError
@@ -22,6 +23,7 @@ _TRIGGERS = (
     "task_executor_after_execute_result_replace",
     "task_executor_args_replace",
     "task_executor_before_execute",
+    "task_executor_middlewares_execute",
     "task_executor_run_task",
     "task_executor_task_close",
 )
@@ -63,6 +65,9 @@ class TaskExecutor:
         """Run the task; return its result or raise what it raises."""
         if self._has_triggers:
             return await self._run_with_triggers(execution)
+        layers = execution.layers
+        if layers is not None:
+            return await layers.run(execution, partial(self._call, execution))
         try:
             return await self.call(execution)
         except TaskPluginTriggerError as error:
@@ -112,13 +117,24 @@ class TaskExecutor:
         if chain := self._chains["task_executor_args_replace"]:
             await self._replace_arguments(chain, execution)
         await self._notify("task_executor_before_execute", execution=execution)
-        try:
-            result = await self.call(execution)
-        except TaskPluginTriggerError as error:
-            result = await self._ask_plugins(execution, error)
+        result = await self._call_in_layers(execution)
         result = await self._replace("task_executor_run_task", execution, result)
         await self._notify("task_executor_after_execute", execution=execution)
         return await self._replace("task_executor_after_execute_result_replace", execution, result)
+
+    async def _call_in_layers(self, execution: Execution) -> Any:
+        layers = execution.layers
+        if layers is None:
+            return await self._call(execution)
+        owners = layers.owners
+        await self._notify("task_executor_middlewares_execute", execution=execution, middlewares=owners)
+        return await layers.run(execution, partial(self._call, execution))
+
+    async def _call(self, execution: Execution) -> Any:
+        try:
+            return await self.call(execution)
+        except TaskPluginTriggerError as error:
+            return await self._ask_plugins(execution, error)
 
     async def _replace_arguments(self, chain: tuple[Implementation, ...], execution: Execution) -> None:
         for impl in chain:

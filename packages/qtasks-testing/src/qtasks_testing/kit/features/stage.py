@@ -102,7 +102,14 @@ class Stage:
         name = name or f"worker-{next(self._numbers)}"
         core = app.core
         context = core.new_context(name)
-        engine = Engine(core.face, core.build_components(context), context, DEFAULT_SERIALIZER, core.triggers)
+        engine = Engine(
+            core.face,
+            core.build_components(context),
+            context,
+            DEFAULT_SERIALIZER,
+            core.triggers,
+            middlewares=core.middlewares,
+        )
         if prepare is not None:
             prepare(engine)
         worker = DefaultWorker(
