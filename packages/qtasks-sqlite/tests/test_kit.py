@@ -14,11 +14,14 @@ from qtasks_sqlite import SqliteBroker, SqliteGlobalConfig, SqliteStorage
 from qtasks_testing.kit import (
     AtMostOnceSuite,
     BrokerSuite,
+    CallsSuite,
     CancelsSuite,
     CancelSuite,
+    ContextSuite,
     EvictsSuite,
     FusedBrokerSuite,
     FusedSenderSuite,
+    GeneratorSuite,
     GlobalConfigSuite,
     InspectableSuite,
     KitContext,
@@ -133,3 +136,12 @@ class TestUnique(UniqueSuite): ...
 
 
 class TestAtMostOnce(AtMostOnceSuite): ...
+
+
+class TestGenerators(GeneratorSuite): ...
+
+
+class TestContext(ContextSuite): ...
+
+
+class TestCalls(CallsSuite): ...

@@ -10,11 +10,14 @@ from qtasks_core.memory import MemoryBroker, MemoryGlobalConfig, MemoryServer, M
 from qtasks_testing.kit import (
     AtMostOnceSuite,
     BrokerSuite,
+    CallsSuite,
     CancelsSuite,
     CancelSuite,
+    ContextSuite,
     EvictsSuite,
     FusedBrokerSuite,
     FusedSenderSuite,
+    GeneratorSuite,
     GlobalConfigSuite,
     InspectableSuite,
     KitContext,
@@ -120,3 +123,12 @@ class TestUnique(UniqueSuite): ...
 
 
 class TestAtMostOnce(AtMostOnceSuite): ...
+
+
+class TestGenerators(GeneratorSuite): ...
+
+
+class TestContext(ContextSuite): ...
+
+
+class TestCalls(CallsSuite): ...

@@ -21,7 +21,7 @@ from qtasks_core.outgoing import encode_draft
 from qtasks_core.writes import add_writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from uuid import UUID
 
     from qtasks_core.components import Components
@@ -193,7 +193,7 @@ class Engine:
                     logger.debug("waiting for task %s: %s", uuid, error)
                     await backoff.wait()
 
-    async def events(self, uuid: UUID) -> AsyncIterator[Event]:
+    async def events(self, uuid: UUID) -> AsyncGenerator[Event, None]:
         """Yield what a task yields, from the first event on; goes on after a lost connection where it was.
 
         Raises:

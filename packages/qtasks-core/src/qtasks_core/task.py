@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from contextlib import aclosing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -160,7 +161,7 @@ class TaskSnapshot(Generic[R]):
     @property
     def progress(self) -> Progress | None:
         """The last mark that the task made with `ctx.progress(…)`; None while there is none."""
-        return None if self._record.progress is None else msgspec.msgpack.decode(self._record.progress, type=Progress)
+        return None if self._record.progress is None else _mark(self._record.progress)
 
     @property
     def is_truncated(self) -> bool:
@@ -244,10 +245,13 @@ class Task(TaskSnapshot[R]):
         """
         return await (await self._app.engine().control()).cancel(self.uuid, reason)
 
-    async def stream(self) -> AsyncGenerator[Any, None]:
+    async def stream(self, *, progress: bool = False) -> AsyncGenerator[Any, None]:
         """Yield what the task yields: from its first value on, while it runs and after it ended.
 
         A further attempt begins anew: then a `StreamRestart` comes before its first value.
+
+        Parameters:
+            progress: Yield the marks of `ctx.progress(…)` too, as `Progress`, each at its place among the values.
 
         Raises:
             TaskFailedError: The task raised; what it had yielded came before.
@@ -255,13 +259,14 @@ class Task(TaskSnapshot[R]):
             ResultExpiredError: Nothing is known of it.
         """
         run: tuple[int, int, float] | None = None
-        async for event in self._app.engine().events(self.uuid):
-            if event.kind != "yield":
-                continue
-            if run is not None and run != event.run:
-                yield StreamRestart(event.run[0])
-            run = event.run
-            yield self._app.decode_value(event.value)
+        async with aclosing(self._app.engine().events(self.uuid)) as events:
+            async for event in events:
+                if event.kind == "progress" and not progress:
+                    continue
+                if run is not None and run != event.run:
+                    yield StreamRestart(event.run[0])
+                run = event.run
+                yield self._app.decode_value(event.value) if event.kind == "yield" else _mark(event.value)
         record = await self._final(None)
         if record.status != "success":
             self._outcome(record)
@@ -301,9 +306,9 @@ class BlockingTask(TaskSnapshot[R]):
         asked: bool = self._cross("cancel", reason)
         return asked
 
-    def stream(self) -> Iterator[Any]:
+    def stream(self, *, progress: bool = False) -> Iterator[Any]:
         """Yield what the task yields; see `Task.stream`."""
-        return blocking_iterator(self._app.portal, self.aio.stream(), "task.aio.stream()")
+        return blocking_iterator(self._app.portal, self.aio.stream(progress=progress), "task.aio.stream()")
 
     def renewed(self, twin: Task[R]) -> BlockingTask[R]:
         """Take what the awaitable form knows; return self."""
@@ -359,3 +364,7 @@ class AddCall(Generic[R]):
         if getattr(self, "_begin", None) is not None:
             text = f"add_task of {self._name!r} was never awaited: nothing was sent"
             warnings.warn(text, RuntimeWarning, stacklevel=2, source=self)
+
+
+def _mark(encoded: bytes) -> Progress:
+    return msgspec.msgpack.decode(encoded, type=Progress)

@@ -124,8 +124,10 @@ async def run_async_generator(
                 value = await generator.asend(sent)
             except StopAsyncIteration:
                 break
-            sent = await _handled(handler, value)
-            await yields.put(sent)
+            if handler is not None:
+                value = handler(value)
+                sent = value = await value if inspect.isawaitable(value) else value
+            await yields.put(value)
     finally:
         await generator.aclose()
     await yields.flush()
@@ -158,16 +160,17 @@ def run_generator(
                 return end.value
             if is_stopped():
                 raise TaskCancelError("cancelled between two values")
-            sent = value if handler is None else handler(value)
-            if inspect.isawaitable(sent):
-                sent = yields.wait_for(sent)
-            yields.put_from_thread(sent)
+            if handler is not None:
+                value = handler(value)
+                value = yields.wait_for(value) if inspect.isawaitable(value) else value
+                sent = value if _can_be_sent_to(generator) else None
+            yields.put_from_thread(value)
     finally:
         generator.close()
 
 
-async def _handled(handler: Callable[[Any], Any] | None, value: object) -> Any:
-    if handler is None:
-        return value
-    handled = handler(value)
-    return await handled if inspect.isawaitable(handled) else handled
+def _can_be_sent_to(generator: Any) -> bool:
+    """Whether what it stands at takes a value: a `yield` does, a `yield from` of a plain iterable does not."""
+    while (inner := getattr(generator, "gi_yieldfrom", None)) is not None:
+        generator = inner
+    return hasattr(generator, "send")

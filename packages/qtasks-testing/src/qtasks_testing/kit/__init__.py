@@ -21,7 +21,10 @@ from qtasks_testing.kit.consumer import Consumer
 from qtasks_testing.kit.context import KitContext
 from qtasks_testing.kit.evicts import EvictsSuite
 from qtasks_testing.kit.features.at_most_once import AtMostOnceSuite
+from qtasks_testing.kit.features.calling import CallsSuite
 from qtasks_testing.kit.features.cancelling import CancelSuite
+from qtasks_testing.kit.features.contexts import ContextSuite
+from qtasks_testing.kit.features.generators import GeneratorSuite
 from qtasks_testing.kit.features.priorities import PrioritySuite
 from qtasks_testing.kit.features.queues import QueuesSuite
 from qtasks_testing.kit.features.retries import RetrySuite
@@ -45,12 +48,15 @@ __all__ = [
     "AtMostOnceSuite",
     "Bench",
     "BrokerSuite",
+    "CallsSuite",
     "CancelSuite",
     "CancelsSuite",
     "Consumer",
+    "ContextSuite",
     "EvictsSuite",
     "FusedBrokerSuite",
     "FusedSenderSuite",
+    "GeneratorSuite",
     "GlobalConfigSuite",
     "InspectableSuite",
     "KitContext",

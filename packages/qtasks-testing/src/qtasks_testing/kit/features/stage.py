@@ -23,6 +23,7 @@ from qtasks_testing.polling import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from qtasks_core.config import QueueConfig
     from qtasks_core.contract import ComponentContext, Status
     from qtasks_core.task import Task
     from qtasks_testing.kit.subject import Subject
@@ -33,9 +34,9 @@ __all__ = ["Stage"]
 class _SubjectApp(App):
     """An app whose components are made by a subject's factories, so that none of them has to be installed."""
 
-    def __init__(self, subject: Subject, config: Any) -> None:
+    def __init__(self, subject: Subject, config: QueueConfig, name: str) -> None:
         self._subject = subject
-        super().__init__(f"kit-{secrets.token_hex(6)}", Sources(broker_url=subject.url), config)
+        super().__init__(name, Sources(broker_url=subject.url), config)
 
     def build_components(self, context: ComponentContext) -> Components:
         return Components(*(self._build(name, context) for name in ("broker", "storage", "global_config")))
@@ -69,7 +70,14 @@ class Stage:
         Parameters:
             settings: What differs from the kit's settings; see `QueueConfig`.
         """
-        core = _SubjectApp(self.subject, msgspec.structs.replace(KIT_CONFIG, **settings))
+        return self._make(msgspec.structs.replace(KIT_CONFIG, **settings), f"kit-{secrets.token_hex(6)}")
+
+    def twin(self, app: QueueTasks) -> QueueTasks:
+        """Make the same app as another process has it: it shares nothing but the server, and knows no task."""
+        return self._make(app.config, app.name)
+
+    def _make(self, config: QueueConfig, name: str) -> QueueTasks:
+        core = _SubjectApp(self.subject, config, name)
         core.face = face = QueueTasks.of(core)
         self._apps.append(face)
         return face
