@@ -32,6 +32,7 @@ PUBLIC = (
     "qtasks_core.task",
     "qtasks_core.wire",
     "qtasks_core.worker.executor",
+    "qtasks_core.worker.processes",
 )
 """What applications (through the façade) and plugins are built upon; every other module may change at any time."""
 

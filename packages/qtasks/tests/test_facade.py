@@ -16,12 +16,13 @@ import qtasks.exceptions
 import qtasks.executors
 from qtasks_core import aio, blocking, config, errors, version
 from qtasks_core.worker.executor import TaskExecutor
+from qtasks_core.worker.processes import ProcessTaskExecutor
 
 PUBLIC = {
     "qtasks": ["QueueConfig", "QueueTasks", "__version__"],
     "qtasks.asyncio": ["QueueTasks"],
     "qtasks.exceptions": errors.__all__,
-    "qtasks.executors": ["TaskExecutor"],
+    "qtasks.executors": ["AsyncTaskExecutor", "ProcessTaskExecutor", "SyncTaskExecutor", "TaskExecutor"],
     "qtasks.middlewares": ["Draft", "Execution", "Replace", "TaskMiddleware"],
 }
 """What applications may import; a name more or less is a decision."""
@@ -45,6 +46,8 @@ def test_names_are_those_of_the_core() -> None:
     assert version.__version__ == qtasks.__version__
     assert aio.QueueTasks is qtasks.asyncio.QueueTasks
     assert TaskExecutor is qtasks.executors.TaskExecutor
+    assert TaskExecutor is qtasks.executors.AsyncTaskExecutor is qtasks.executors.SyncTaskExecutor
+    assert ProcessTaskExecutor is qtasks.executors.ProcessTaskExecutor
     assert all(getattr(errors, name) is getattr(qtasks.exceptions, name) for name in errors.__all__)
 
 

@@ -21,6 +21,7 @@ from qtasks_core.middlewares import checked_middlewares
 from qtasks_core.naming import slug
 from qtasks_core.outgoing import draft_call
 from qtasks_core.portal import Portal
+from qtasks_core.role import refuse_worker
 from qtasks_core.triggers import Triggers
 from qtasks_core.wire import unpack_value
 
@@ -60,7 +61,7 @@ class App:
         sources: Sources,
         config: QueueConfig | None,
         starter: Starter | None = None,
-        task_executor: TaskExecutor | None = None,
+        task_executor: TaskExecutor | type[TaskExecutor] | None = None,
         *,
         serializer: Serializer | str | None = None,
     ) -> None:
@@ -288,7 +289,11 @@ class App:
 
         Parameters:
             options: What differs from the settings.
+
+        Raises:
+            RuntimeError: This process belongs to the pool of another worker, and only imports the app.
         """
+        refuse_worker()
         return self.starter.run(self, RunOptions() if options is None else options)
 
     def on_stop_worker(self, stop: Callable[[], object] | None) -> None:
@@ -320,7 +325,7 @@ class AppFace:
         storage: The same.
         global_config: The same.
         starter: Runs a worker process.
-        task_executor: Runs tasks.
+        task_executor: Runs tasks: an executor, or its class.
         config: Settings; by default read from the environment.
         serializer: What arguments and results are written with: "msgpack" (the default), "json", or a Serializer.
 
@@ -339,7 +344,7 @@ class AppFace:
         storage: Results | None = None,
         global_config: GlobalConfig | None = None,
         starter: Starter | None = None,
-        task_executor: TaskExecutor | None = None,
+        task_executor: TaskExecutor | type[TaskExecutor] | None = None,
         config: QueueConfig | None = None,
         serializer: Serializer | str | None = None,
     ) -> None:

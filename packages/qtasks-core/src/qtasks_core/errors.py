@@ -26,6 +26,8 @@ QTasksError
 │   │   └── TaskDeadError                 the task never got to an end of its own
 │   ├── TaskCancelledError                the task was cancelled, or expired before it started
 │   └── ResultExpiredError (LookupError)  nobody keeps that result (any more)
+├── RemoteTaskError                       what a task raised in a process of its own, in words
+├── TaskProcessError                      the process that ran the task died
 ├── TaskTimeoutError (TimeoutError)       a run took longer than its timeout
 └── TaskSignal                            raised inside a task to say how its run ends
     ├── Retry                             run again, as a further attempt
@@ -59,6 +61,7 @@ __all__ = [
     "QTasksError",
     "RefusedError",
     "RegistrationError",
+    "RemoteTaskError",
     "ResultError",
     "ResultExpiredError",
     "Retry",
@@ -70,6 +73,7 @@ __all__ = [
     "TaskDeadError",
     "TaskFailedError",
     "TaskPluginTriggerError",
+    "TaskProcessError",
     "TaskSignal",
     "TaskTimeoutError",
     "UnavailableError",
@@ -234,6 +238,35 @@ class TaskCancelledError(ResultError):
 
 class ResultExpiredError(ResultError, LookupError):
     """Nobody keeps that result: it expired, was never asked for, or the uuid is unknown."""
+
+
+class RemoteTaskError(QTasksError):
+    """What a task raised in a process of its own, in words: an exception itself does not leave its process.
+
+    Parameters:
+        message: The exception's message.
+        type_name: Qualified name of its class.
+        traceback: Its traceback as text.
+        kinds: Qualified names of its class and of all bases of it.
+    """
+
+    def __init__(self, message: str, type_name: str = "", traceback: str = "", kinds: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.type_name = type_name
+        self.traceback = traceback
+        self.kinds = frozenset(kinds)
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}"
+
+    def is_one_of(self, kinds: Sequence[type[BaseException]]) -> bool:
+        """Return what `isinstance` says of an exception that is here: it is of one of these classes."""
+        return any(f"{kind.__module__}.{kind.__qualname__}" in self.kinds for kind in kinds)
+
+
+class TaskProcessError(QTasksError):
+    """The process that ran the task died; the message has its exit code, or the signal that killed it."""
 
 
 class TaskTimeoutError(QTasksError, TimeoutError):

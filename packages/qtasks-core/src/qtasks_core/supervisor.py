@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.exits import how_it_ended
 from qtasks_core.stop_signals import StopSignals
 
 if TYPE_CHECKING:
@@ -347,9 +348,4 @@ def _how(code: int) -> str:
     """Say how a process died."""
     if code == EXIT_RESTART:
         return f"asked to be restarted (exit code {code})"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
+    return how_it_ended(code)

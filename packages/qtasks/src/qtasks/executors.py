@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from qtasks_core.worker.executor import TaskExecutor
+from qtasks_core.worker.processes import ProcessTaskExecutor
 
-__all__ = ["TaskExecutor"]
+__all__ = ["AsyncTaskExecutor", "ProcessTaskExecutor", "SyncTaskExecutor", "TaskExecutor"]
+
+AsyncTaskExecutor = SyncTaskExecutor = TaskExecutor  # one class: the kind of the function decides

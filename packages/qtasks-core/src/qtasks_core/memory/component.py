@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from qtasks_core.errors import ConfigError
 from qtasks_core.memory.server import MemoryServer
+from qtasks_core.role import is_pool_process
 
 if TYPE_CHECKING:
     from qtasks_core.contract import ComponentContext
@@ -29,7 +31,16 @@ class MemoryComponent:
         self.server = MemoryServer.shared(url, context)
 
     async def start(self) -> None:
-        """Do nothing: there is nothing to open."""
+        """Open nothing.
+
+        Raises:
+            ConfigError: This process runs tasks for a worker, and what is here is not what its worker has.
+        """
+        if is_pool_process():
+            raise ConfigError(
+                "memory:// is in the process of the worker, and a task that runs in another one cannot reach it: "
+                "expected a broker that processes share, such as sqlite://"
+            )
 
     async def stop(self) -> None:
         """Do nothing: there is nothing to close."""

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.provided import put_between
-from qtasks_core.serializers import check_depth
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
+from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.retrying import RetryPolicy
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from qtasks_core.contract import TaskExecutor as Executor
     from qtasks_core.definition import Kind, TaskDefinition
     from qtasks_core.layers import Layers
-    from qtasks_core.signatures import Converter
     from qtasks_core.task_context import TaskContext
     from qtasks_core.worker.services import Services
     from qtasks_core.worker.yielding import Yields
@@ -46,7 +45,6 @@ class Plan:
         self.function = definition.function
         self.kind: Kind = definition.kind
         self.result_ttl = app.config.result_ttl if definition.result_ttl is None else definition.result_ttl
-        self.converter: Converter = definition.signature.converter()
         self.provided = definition.provided
         self.timeout = options["timeout"]
         self.retry = RetryPolicy(definition.name, options, app.config)
@@ -57,33 +55,15 @@ class Plan:
         self.executor = executor
         self.services = services
         self._app = app
-        self._max_depth = app.config.max_depth
-        self._decoders: dict[str, tuple[Callable[[bytes], list[Any]], Callable[[bytes], dict[str, Any]], bool]] = {}
+        self.keeps_time = getattr(executor, "keeps_time", False)
+        self.make_execution: type[TaskExecution] = getattr(executor, "execution_class", TaskExecution)
+        converter = definition.signature.converter()
+        self.decode = ArgumentReader(converter, app.serializer, app.config.max_depth).read
 
     @cached_property
     def layers(self) -> Layers | None:
         """The middlewares around its runs, compiled for the first of them; None: there are none."""
         return self._app.middlewares.layers(self.definition)
-
-    def decode(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments of a message, converted to the function's annotations.
-
-        Raises:
-            UnknownWireError: Its codec is not installed.
-            CodecError: They cannot be decoded, are nested deeper than `max_depth`, or one does not fit.
-        """
-        codec = message.codec
-        decoders = self._decoders.get(codec)
-        if decoders is None:
-            serializer = self._app.serializer(codec)
-            has_text_keys = bool(getattr(serializer, "text_keys", False))
-            decoders = serializer.decoder(list[Any]), serializer.decoder(dict[str, Any]), has_text_keys
-            self._decoders[codec] = decoders
-        read_args, read_kwargs, has_text_keys = decoders
-        args, kwargs = read_args(message.args), read_kwargs(message.kwargs)
-        check_depth(message.args, args, self._max_depth, around=1, codec=codec)
-        check_depth(message.kwargs, kwargs, self._max_depth, around=1, codec=codec)
-        return self.converter.convert(args, kwargs, text_keys=has_text_keys)
 
 
 class TaskExecution:

@@ -6,15 +6,18 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from qtasks_core.errors import TaskPluginTriggerError
+from qtasks_core.errors import ConfigError, TaskPluginTriggerError
+from qtasks_core.triggers import Triggers
 from qtasks_core.worker.threads import ThreadRunner
 from qtasks_core.worker.yielding import run_async_generator, run_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qtasks_core.app import App
     from qtasks_core.contract import Execution
-    from qtasks_core.triggers import Implementation, Triggers
+    from qtasks_core.definition import TaskDefinition
+    from qtasks_core.triggers import Implementation
 
 __all__ = ["TaskExecutor"]
 
@@ -32,19 +35,39 @@ _TRIGGERS = (
 class TaskExecutor:
     """Runs one task after another: arguments, function, result. Subclass it and override a step to change it.
 
+    A worker makes one of each class that its tasks name, as `cls(concurrency, triggers)`; an instance is taken as is.
+
     Parameters:
         threads: Most threads for `def` tasks.
-        triggers: The app's triggers.
+        triggers: The app's triggers; None takes those of the app whose tasks it gets.
     """
 
     stops: ClassVar[Literal["cancel", "cooperative", "kill"]] = "cancel"
 
-    def __init__(self, threads: int, triggers: Triggers) -> None:
+    def __init__(self, threads: int, triggers: Triggers | None = None) -> None:
         self._most_threads = threads
         self._threads: ThreadRunner | None = None
-        self._triggers = triggers
+        self._triggers = Triggers() if triggers is None else triggers
+        self._app: App | None = None
         self._chains: dict[str, tuple[Implementation, ...]] = {}
         self._has_triggers = False
+
+    def adopt(self, app: App, definition: TaskDefinition) -> None:
+        """Take on a task, before the start.
+
+        Parameters:
+            app: Whose task it is.
+            definition: The task.
+
+        Raises:
+            ConfigError: It cannot be run like this.
+        """
+        if self._app is not None and self._app is not app:
+            raise ConfigError(
+                f"task {definition.name!r}: this {type(self).__name__} runs tasks of app {self._app.name!r}: "
+                "expected another instance, or the class, for another app"
+            )
+        self._app, self._triggers = app, app.triggers
 
     async def start(self) -> None:
         """Freeze the triggers and get ready to start threads."""

@@ -25,7 +25,7 @@ class Executors:
         concurrency: Of the worker; each executor is made for so many.
 
     Raises:
-        ConfigError: What a task, or the app, gave as an executor is none.
+        ConfigError: What a task, or the app, gave as an executor is none, or refuses a task.
     """
 
     def __init__(self, app: App, concurrency: int) -> None:
@@ -36,6 +36,9 @@ class Executors:
         self._of = {
             one.name: self._make(one.options["executor"], f"task {one.name!r}: executor") for one in app.registry
         }
+        for one in app.registry:
+            if adopt := getattr(self._of[one.name], "adopt", None):
+                adopt(app, one)
         self._started: list[Executor] = []
 
     def of(self, definition: TaskDefinition) -> Executor:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from qtasks_core.contract import Dead, Outcome
 from qtasks_core.errors import UnknownWireError, WireError
 from qtasks_core.wire import unpack_message
-from qtasks_core.worker.execution import TaskExecution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qtasks_core.config import QueueConfig
     from qtasks_core.contract import Delivery, Envelope, Message
-    from qtasks_core.worker.execution import Plan
+    from qtasks_core.worker.execution import Plan, TaskExecution
     from qtasks_core.worker.outcomes import OutcomeMaker
 
 __all__ = ["Intake"]
@@ -82,7 +81,7 @@ class Intake:
         if plan.is_at_most_once and (delivery.suspect or delivery.crashes):
             reason = "its worker died while it ran, and ack='early' runs it at most once"
             return self._outcomes.dead(delivery, reason, now, plan.name)
-        execution = TaskExecution(plan, delivery, message, now)
+        execution = plan.make_execution(plan, delivery, message, now)
         if envelope.expires_at is not None and envelope.expires_at <= now:
             return self._outcomes.cancelled(execution, "expired before it started", now)
         return execution

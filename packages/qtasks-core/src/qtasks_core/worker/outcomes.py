@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qtasks_core.contract import Ack, Dead, Delivery, Envelope, Outcome, Release, Retry, TaskRecord
-from qtasks_core.errors import CodecError, PayloadTooLargeError
-from qtasks_core.serializers import check_depth
+from qtasks_core.errors import RemoteTaskError, TaskProcessError, TaskTimeoutError
 from qtasks_core.wire import RemoteError, frame, pack_error
+from qtasks_core.worker.results import encode_result
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from qtasks_core.contract import Serializer, Status
     from qtasks_core.worker.execution import TaskExecution
 
-__all__ = ["OutcomeMaker", "users_part"]
+__all__ = ["WITHOUT_PLACE", "OutcomeMaker", "describe", "users_part"]
 
 logger = logging.getLogger("qtasks.worker")
 
+WITHOUT_PLACE = (TaskProcessError, TaskTimeoutError)
+"""What is raised by no line of the task's code: a traceback would show this project's."""
 _REASON = 500
 _OWN_CODE = str(Path(__file__).resolve().parents[1])
 
@@ -52,14 +54,14 @@ class OutcomeMaker:
         """
         record = self._record_of(execution, "success", now)
         if record.ttl_s != 0:
-            record.result = self._encode_result(execution, result)
+            record.result = self._encoded(execution.plan.name, result)
             record.codec = self._serializer.codec
         return Outcome(execution.delivery, Ack(), record)
 
     def error(self, execution: TaskExecution, error: BaseException, now: float) -> Outcome:
         """Return the outcome of a task that raised."""
         record = self._record_of(execution, "error", now)
-        words = _describe(error)
+        words = describe(error)
         record.error = pack_error(words)
         if not execution.plan.dead_letter:
             return Outcome(execution.delivery, Ack(), record)
@@ -70,7 +72,7 @@ class OutcomeMaker:
         """Run the task again, as the next attempt, after *delay_s* seconds."""
         record = self._record_of(execution, "retry", now)
         record.finished_at = None
-        record.error = pack_error(_describe(error))
+        record.error = pack_error(describe(error))
         envelope = execution.delivery.envelope
         if envelope is None:
             raise TypeError("a run has an envelope")
@@ -160,27 +162,25 @@ class OutcomeMaker:
             reply_to=envelope.reply_to,
         )
 
-    def _encode_result(self, execution: TaskExecution, result: object) -> bytes:
-        try:
-            raw = self._serializer.encode(result)
-            check_depth(raw, result, self._config.max_depth, codec=self._serializer.codec)
-        except CodecError as error:
-            raise CodecError(f"the result of task {execution.plan.name!r} {error}") from None
-        framed = frame(raw)
-        if len(framed) > self._config.max_message_bytes:
-            raise PayloadTooLargeError(
-                f"the result of task {execution.plan.name!r} has {len(framed):,} bytes, max_message_bytes is "
-                f"{self._config.max_message_bytes:,}; return a reference to the data (a path, a key)"
+    def _encoded(self, task: str, result: object) -> bytes:
+        config = self._config
+        return frame(
+            encode_result(
+                self._serializer, result, task, max_depth=config.max_depth, max_bytes=config.max_message_bytes
             )
-        return framed
+        )
 
 
-def _describe(error: BaseException) -> RemoteError:
+def describe(error: BaseException) -> RemoteError:
+    """Return an exception in words: its class, its message, and the traceback from the task's own code on."""
+    if isinstance(error, RemoteTaskError):
+        return RemoteError(error.type_name, error.message, error.traceback)
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = _plain(str(error))
-        text = "".join(traceback.format_exception(kind, error, users_part(error.__traceback__)))
+        trace = None if isinstance(error, WITHOUT_PLACE) else users_part(error.__traceback__)
+        text = "".join(traceback.format_exception(kind, error, trace))
     except Exception as broken:  # noqa: BLE001  # an exception whose own str() raises is still an end of the task
         message, text = f"(its message cannot be shown: {broken!r})", ""
     return RemoteError(name, message, text)

@@ -6,7 +6,7 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
-from qtasks_core.errors import Retry
+from qtasks_core.errors import RemoteTaskError, Retry
 
 if TYPE_CHECKING:
     from qtasks_core.config import QueueConfig
@@ -51,7 +51,8 @@ class RetryPolicy:
         return self._wait(attempt) if self._is_tried_again(error) else None
 
     def _is_tried_again(self, error: BaseException) -> bool:
-        return isinstance(error, Exception if self._kinds is None else tuple(self._kinds))
+        kinds = (Exception,) if self._kinds is None else tuple(self._kinds)
+        return error.is_one_of(kinds) if isinstance(error, RemoteTaskError) else isinstance(error, kinds)
 
     def _wait(self, attempt: int) -> float:
         wait = min(self._base(attempt), self._longest)

@@ -12,11 +12,13 @@ from qtasks_core.errors import (
     CodecError,
     PayloadTooLargeError,
     Postpone,
+    RemoteTaskError,
     TaskCancelError,
     TaskTimeoutError,
     UnknownWireError,
 )
-from qtasks_core.worker.outcomes import users_part
+from qtasks_core.worker.outcomes import WITHOUT_PLACE, users_part
+from qtasks_core.worker.time_limit import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +64,10 @@ class Runner:
         """Return what becomes of a run's delivery; None when it is not ours any more."""
         try:
             limit = execution.timeout
-            result = await (self._result(execution) if limit is None else self._limited(execution, limit))
+            if limit is None or execution.plan.keeps_time:
+                result = await self._result(execution)
+            else:
+                result = await self._limited(execution, limit)
             outcome = self._outcomes.success(execution, result, self._clock())
         except BaseException as error:  # noqa: BLE001  # SystemExit too ends a task, not its worker
             ended = self._ended(run, execution, error)
@@ -75,14 +80,10 @@ class Runner:
         return outcome
 
     async def _limited(self, execution: TaskExecution, limit: float) -> Any:
-        scope = asyncio.timeout(limit)
         try:
-            async with scope:
-                return await self._result(execution)
-        except TimeoutError:
-            if scope.expired():
-                execution.ask_to_stop()  # a thread goes on: it should know that nobody waits for it
-                raise TaskTimeoutError(f"the run took longer than its timeout of {limit:g} s") from None
+            return await within(limit, self._result(execution))
+        except TaskTimeoutError:
+            execution.ask_to_stop()  # a thread goes on: it should know that nobody waits for it
             raise
 
     async def _result(self, execution: TaskExecution) -> Any:
@@ -136,9 +137,15 @@ def _log_failure(execution: TaskExecution, error: BaseException, delay_s: float 
         logger.error("task %s %s failed: an argument does not fit its annotation", name, uuid)
         logger.debug("task %s %s: %s", name, uuid, error)
         return
-    trace = (type(error), error, users_part(error.__traceback__))
-    if delay_s is None:
-        logger.error("task %s %s failed", name, uuid, exc_info=trace)
+    trace, words = None, ""
+    if isinstance(error, RemoteTaskError):
+        words = f"\n{error.traceback}".rstrip()
+    elif isinstance(error, WITHOUT_PLACE):
+        words = f": {error}"
     else:
-        text = "task %s %s failed in attempt %d: the next one follows in %.1f s"
-        logger.warning(text, name, uuid, execution.attempt, delay_s, exc_info=trace)
+        trace = (type(error), error, users_part(error.__traceback__))
+    if delay_s is None:
+        logger.error("task %s %s failed%s", name, uuid, words, exc_info=trace)
+    else:
+        text = "task %s %s failed in attempt %d and is tried again in %.1f s%s"
+        logger.warning(text, name, uuid, execution.attempt, delay_s, words, exc_info=trace)

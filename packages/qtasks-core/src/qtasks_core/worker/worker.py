@@ -16,6 +16,7 @@ from qtasks_core.errors import (
 )
 from qtasks_core.group_commit import Backoff
 from qtasks_core.pinging import Answerer
+from qtasks_core.role import refuse_worker
 from qtasks_core.worker.commands import Commands
 from qtasks_core.worker.execution import Plan, TaskExecution
 from qtasks_core.worker.executors import Executors
@@ -77,6 +78,7 @@ class DefaultWorker:
         concurrency: int,
         queue_concurrency: Mapping[str, int] | None = None,
     ) -> None:
+        refuse_worker()
         self.name = name
         self.queues = tuple(queues)
         self.concurrency = concurrency

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qtasks_core.contract import Event
 from qtasks_core.errors import TaskCancelError
@@ -18,10 +18,34 @@ if TYPE_CHECKING:
     from qtasks_core.group_commit import GroupCommit
     from qtasks_core.worker.execution import TaskExecution
 
-__all__ = ["Yields", "run_async_generator", "run_generator"]
+__all__ = ["Sink", "Yields", "run_async_generator", "run_generator"]
 
 _WINDOW = 512
 _OVERHEAD = 64
+
+
+class Sink(Protocol):
+    """Where a generator's handled values go."""
+
+    async def put(self, value: object) -> None:
+        """Take a value; waits while too many are on their way."""
+        ...
+
+    def put_from_thread(self, value: object) -> None:
+        """Take a value from the generator's own thread; blocks while too many are on their way."""
+        ...
+
+    def wait_for(self, handled: Awaitable[Any]) -> Any:
+        """Return what an async handler returns."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until all is written."""
+        ...
+
+    def result(self, returned: object) -> Any:
+        """Return the task's result, by what the generator returned."""
+        ...
 
 
 class Yields:
@@ -114,7 +138,7 @@ class Yields:
 
 
 async def run_async_generator(
-    generator: AsyncGenerator[Any, Any], handler: Callable[[Any], Any] | None, yields: Yields
+    generator: AsyncGenerator[Any, Any], handler: Callable[[Any], Any] | None, yields: Sink
 ) -> Any:
     """Drive an async generator to its end; return the task's result."""
     sent: Any = None
@@ -137,7 +161,7 @@ async def run_async_generator(
 def run_generator(
     generator: Generator[Any, Any, Any],
     handler: Callable[[Any], Any] | None,
-    yields: Yields,
+    yields: Sink,
     is_stopped: Callable[[], bool],
 ) -> Any:
     """Drive a generator to its end, in its thread; return what it returned.

@@ -1,0 +1,118 @@
+"""A process of a pool: it starts, says that it is ready, runs task after task, and never outlives its worker."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING
+
+from qtasks_core.errors import QTasksError
+from qtasks_core.parent import ParentWatch
+from qtasks_core.role import become_pool_process
+from qtasks_core.worker.processes.calling import Caller
+from qtasks_core.worker.processes.link import Link
+from qtasks_core.worker.processes.logs import LinkHandler, set_levels
+from qtasks_core.worker.processes.messages import Call, Ready, Refused, Setup
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(lifeline: int, worker: int) -> None:
+    """Live, until the worker closes the connection or dies.
+
+    Parameters:
+        lifeline: Read end of a pipe that nobody writes to; it ends with the worker.
+        worker: Process id of the worker.
+    """
+    become_pool_process()
+    _ignore_signals()
+    _die_with(worker, lifeline)
+    link = Link.from_stdin()
+    setup = link.receive()
+    if not isinstance(setup, Setup):
+        return
+    callers = _prepare(setup, link)
+    if callers is not None:
+        link.send(Ready())
+        _serve(callers, link)
+
+
+def _serve(callers: list[Caller], link: Link) -> None:
+    while (message := link.receive()) is not None:
+        if isinstance(message, Call):
+            answer = callers[message.number].answer(message)
+            _flush()
+            link.send(answer)
+
+
+def _prepare(setup: Setup, link: Link) -> list[Caller] | None:
+    """Import what the tasks need; None when it is not there, which the worker is told."""
+    handler = LinkHandler(link)
+    set_levels(setup.log_levels)
+    handler.take_over()
+    try:
+        if setup.main:
+            from multiprocessing import spawn  # noqa: PLC0415  # seldom needed
+
+            spawn.prepare(dict(setup.main))
+        callers = [Caller(place, setup, link) for place in setup.places]
+    except QTasksError as error:
+        link.send(Refused(str(error)))
+    except BaseException:  # noqa: BLE001  # it is any code, and says what it wants
+        link.send(Refused(traceback.format_exc()))
+    else:
+        set_levels(setup.log_levels)
+        handler.take_over()
+        return callers
+    return None
+
+
+# ---------------------------------------------------------------- signals and the worker's death
+
+
+def _ignore_signals() -> None:
+    """Leave Ctrl-C, and a SIGTERM to the whole group, to the worker, which lets tasks end.
+
+    Handlers that do nothing, and not SIG_IGN, which programs that a task starts would inherit.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _do_nothing)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Go on."""
+
+
+def _die_with(worker: int, lifeline: int) -> None:
+    """Die when the worker does, with all that this process has started; code that holds the GIL dies on Linux only."""
+    threading.Thread(target=_wait_for_the_end, args=(lifeline,), name="qtasks-lifeline", daemon=True).start()
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415  # not everywhere
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if ParentWatch(worker).gone():
+        os._exit(1)
+
+
+def _wait_for_the_end(lifeline: int) -> None:
+    with contextlib.suppress(OSError):  # a task has closed it: what remains is the signal
+        os.read(lifeline, 1)
+        os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(1)
+
+
+def _flush() -> None:
+    """Let what the task printed be seen: its process may be killed before it prints more."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed or replaced: the task's own business
+            stream.flush()
