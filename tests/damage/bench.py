@@ -65,6 +65,7 @@ class Bench:
         finally:
             drained = await worker.drain(patience_s)
             await worker.stop()
+            await engine.stop()
             await self.app.stop()
         assert drained
         assert unwritten == worker.unwritten

@@ -40,6 +40,7 @@ def running() -> Running:
         finally:
             await worker.drain(shutdown_timeout)
             await worker.stop()
+            await engine.stop()
             await app.stop()
 
     return run

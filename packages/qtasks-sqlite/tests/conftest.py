@@ -42,6 +42,7 @@ def running() -> Running:
         finally:
             await worker.drain(5)
             await worker.stop()
+            await engine.stop()
             await app.stop()
 
     return run

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qtasks_core.middlewares import TaskMiddleware
     from qtasks_core.options import CallOptions, Draft
     from qtasks_core.task import TaskSnapshot
+    from qtasks_core.worker.life import WorkerLife
 
 __all__ = ["App", "AppFace"]
 
@@ -79,10 +80,10 @@ class App:
         self._result_decoders: dict[tuple[str, Any], Callable[[bytes], Any]] = {}
         self._objects = SharedObjects()
         self._lock = threading.Lock()
-        self._stop_worker: Callable[[], object] | None = None
+        self._workers: dict[WorkerLife, None] = {}
         self._engines: dict[asyncio.AbstractEventLoop, Engine] = {}
         self._spare: Components | None = self.build_components(self.new_context())
-        self.portal = Portal(f"qtasks {self.namespace}", self.close_engine)
+        self.portal = Portal(f"qtasks {self.namespace}", self._close_portal)
         after_fork(self, App._forget)
 
     @property
@@ -125,7 +126,7 @@ class App:
         return build_components(self.sources, context)
 
     def new_engine(self, worker: str | None = None) -> Engine:
-        """Make the engine of the running loop; a worker's replaces a client's as what the loop uses."""
+        """Make an engine on the running loop; it becomes what the loop uses when the loop has none."""
         loop = asyncio.get_running_loop()
         context = self.new_context(worker)
         with self._lock:
@@ -138,7 +139,7 @@ class App:
                 self.triggers,
                 middlewares=self.middlewares,
             )
-            self._engines[loop] = engine
+            self._engines.setdefault(loop, engine)
         return engine
 
     def engine(self) -> Engine:
@@ -152,11 +153,32 @@ class App:
         return self.new_engine()
 
     async def close_engine(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        """Stop the engine of a loop, by default of the running one; what was added is written first."""
+        """Stop the engine of a loop, by default of the running one; what was added is written first.
+
+        A worker's engine is left alone: it is stopped with its worker.
+        """
+        loop = loop or asyncio.get_running_loop()
         with self._lock:
-            engine = self._engines.pop(loop or asyncio.get_running_loop(), None)
+            if any(life.engine is self._engines.get(loop) for life in self._workers):
+                return
+            engine = self._engines.pop(loop, None)
         if engine is not None:
             await engine.stop()
+
+    def enter(self, life: WorkerLife) -> None:
+        """Take note of a worker that begins in this process."""
+        with self._lock:
+            self._workers[life] = None
+
+    def leave(self, life: WorkerLife) -> None:
+        """Take note of a worker's end; what its loop used of it is another worker's, or made anew."""
+        with self._lock:
+            self._workers.pop(life, None)
+            if self._engines.get(life.loop) is life.engine:
+                del self._engines[life.loop]
+                others = [other.engine for other in self._workers if other.loop is life.loop]
+                if others:
+                    self._engines[life.loop] = others[0]
 
     def serializer(self, codec: str) -> Serializer:
         """Return the serializer of a codec.
@@ -296,21 +318,26 @@ class App:
         refuse_worker()
         return self.starter.run(self, RunOptions() if options is None else options)
 
-    def on_stop_worker(self, stop: Callable[[], object] | None) -> None:
-        """Remember how the worker that runs in this process is stopped; None: there is none."""
-        self._stop_worker = stop
-
     def stop_worker(self) -> None:
-        """Ask the worker that runs in this process, if any, to stop; may be called from any thread."""
-        if self._stop_worker is not None:
-            self._stop_worker()
+        """Ask the workers that run in this process, if any, to stop; may be called from any thread."""
+        for life in list(self._workers):
+            life.ask_to_stop()
+
+    def close_portal(self) -> None:
+        """Stop the workers on the portal's loop and close its connections."""
+        self.portal.close(max((life.longest_stop_s for life in list(self._workers)), default=0.0))
+
+    async def _close_portal(self, loop: asyncio.AbstractEventLoop) -> None:
+        for life in [life for life in self._workers if life.loop is loop]:
+            await life.stopped()
+        await self.close_engine(loop)
 
     def _forget(self) -> None:
-        keep_for_ever((self._engines, self._spare))
+        keep_for_ever((self._engines, self._spare, self._workers))
         self._lock = threading.Lock()
         self._engines = {}
         self._spare = None
-        self._stop_worker = None
+        self._workers = {}
 
 
 class AppFace:
@@ -414,9 +441,24 @@ class AppFace:
         Raises:
             ConfigError: One of them is of the wrong type or out of range.
         """
+        return self.core.run(self._run_options(concurrency, queues))
+
+    def _run_options(
+        self,
+        concurrency: int | None,
+        queues: Sequence[str] | None,
+        queue_concurrency: Mapping[str, int] | None = None,
+        name: str | None = None,
+        shutdown_timeout: float | None = None,
+    ) -> RunOptions:
         # A list becomes a tuple there, and a text is refused: tuple("mail") would be four queues.
-        options = RunOptions(concurrency=concurrency, queues=queues)  # type: ignore[arg-type]
-        return self.core.run(options)
+        return RunOptions(
+            concurrency=concurrency,
+            queues=queues,  # type: ignore[arg-type]
+            queue_concurrency=queue_concurrency,  # type: ignore[arg-type]
+            worker_name=name,
+            shutdown_timeout=shutdown_timeout,
+        )
 
     def _declare(self, wrap: Callable[[App, TaskDefinition], Any], function: Any, options: dict[str, Any]) -> Any:
         definition = TaskDefinition(function, **options)

@@ -79,6 +79,7 @@ class Engine:
         """The worker that it serves; None in a client."""
         self.is_started = False
         self._starting = asyncio.Lock()
+        self._holders: dict[int, set[Engine]] = context.shared("engines by the parts that they started", dict)
         self._begun: dict[str, Component] = {}
         self._up: set[str] = set()
         self._adds: GroupCommit[Addition] = GroupCommit(
@@ -315,6 +316,7 @@ class Engine:
                 logger.warning("the %s is away: %s; trying again", name, error)
                 await backoff.wait()
         self._up.add(name)
+        self._holders.setdefault(id(part), set()).add(self)
 
     async def _stop_parts(self, keep: int) -> None:
         """Stop the parts in reverse order, but for the first ones."""
@@ -327,10 +329,20 @@ class Engine:
         chain = self.triggers.of(f"{name}_stop")
         if chain:
             await self.triggers.notify(chain, **{name: part, "worker": self.worker})
+        if not self._is_last_holder(part):
+            return
         try:
             await part.stop()
         except Exception:
             logger.exception("the %s did not stop cleanly", name)
+
+    def _is_last_holder(self, part: Component) -> bool:
+        """Let go of a part; an instance that the user gave may serve another engine of the app still."""
+        holders = self._holders.get(id(part), set())
+        holders.discard(self)
+        if not holders:
+            self._holders.pop(id(part), None)
+        return not holders
 
 
 def buffer_limits(config: QueueConfig) -> BufferLimits:

@@ -78,17 +78,22 @@ class Portal:
                     loop.call_soon_threadsafe(call.cancel)
             raise
 
-    def close(self) -> None:
-        """Close the engine on the portal's own loop, cancel what still waits on it; a later call starts anew."""
+    def close(self, beyond_s: float = 0.0) -> None:
+        """Close the engine on the portal's own loop, cancel what still waits on it; a later call starts anew.
+
+        Parameters:
+            beyond_s: Seconds that it may take beyond those that closed connections take.
+        """
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is None or loop.is_closed():
             return
+        timeout_s = _EXIT_TIMEOUT_S + beyond_s
         closing = asyncio.run_coroutine_threadsafe(self._close(loop), loop)
         try:
-            closing.result(_EXIT_TIMEOUT_S)
+            closing.result(timeout_s)
         except TimeoutError:
-            logger.warning("the connections were not closed within %g s: a server is away or hangs", _EXIT_TIMEOUT_S)
+            logger.warning("the connections were not closed within %g s: a server is away or hangs", timeout_s)
         finally:
             loop.call_soon_threadsafe(loop.stop)
 

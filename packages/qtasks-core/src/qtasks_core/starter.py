@@ -10,19 +10,16 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.loops import close_loop
-from qtasks_core.naming import new_worker_name
 from qtasks_core.parent import ParentWatch
 from qtasks_core.stop_signals import StopSignals
 from qtasks_core.supervisor import EXIT_RESTART
-from qtasks_core.worker.announcer import Announcer
-from qtasks_core.worker.worker import DefaultWorker
+from qtasks_core.worker.life import WorkerLife
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from qtasks_core.app import App
     from qtasks_core.config import RunOptions
-    from qtasks_core.engine import Engine
 
 __all__ = ["DefaultStarter", "loop_factory"]
 
@@ -66,89 +63,43 @@ class _Process:
     def __init__(self, app: App, options: RunOptions) -> None:
         self._app = app
         self._options = options
-        self._name = options.worker_name or new_worker_name()
-        self._stopping = asyncio.Event()
         self._is_exhausted = False
         self._asked = StopSignals()
         self._helpers: set[asyncio.Task[Any]] = set()
 
     async def main(self) -> int:
         app, loop = self._app, asyncio.get_running_loop()
+        life = self._life = WorkerLife(app, self._options)
+        life.worker.on_exhausted = self._restart
         self._watch_signals(loop)
         self._watch_parent()
-        engine = app.new_engine(self._name)
         app.portal.lend(loop)
-        app.on_stop_worker(lambda: loop.call_soon_threadsafe(self._stopping.set))
         try:
-            return await self._run(engine)
+            async with life.connected() as is_up:
+                return await self._work(life) if is_up else 0
         finally:
-            app.on_stop_worker(None)
             app.portal.lend(None)
             await app.close_engine()
             for task in self._helpers:
                 task.cancel()
 
-    async def _run(self, engine: Engine) -> int:
-        worker = self._new_worker(engine)  # before its broker starts, whose plugins are told of it
-        if not await self._unless_stopped(engine.start(control=True)):
-            return 0
-        await worker.start()
-        await self._work(worker, Announcer(self._app, engine, worker))
+    async def _work(self, life: WorkerLife) -> int:
+        """Work until a stop is asked for, or a plugin stops the start; return the exit code."""
+        triggers, starter = self._app.triggers, self._app.starter
+        async with life.working():
+            await triggers.start(triggers.of("starter_start"), starter=starter)
+            await life.stopping.wait()
+        await triggers.notify(triggers.of("starter_stop"), starter=starter)
         if self._is_exhausted:
             return EXIT_RESTART
-        if worker.unwritten:
-            logger.error("%d outcomes could not be written: their tasks will run again", worker.unwritten)
+        if life.worker.unwritten:
             return _EXIT_UNWRITTEN
         logger.info("stopped cleanly")
         return 0
 
-    async def _work(self, worker: DefaultWorker, announcer: Announcer) -> None:
-        """Let a worker that has started work until a stop is asked for, or a plugin stops the start."""
-        triggers, starter = self._app.triggers, self._app.starter
-        announcing = self._start_helper(announcer.run())
-        try:
-            await triggers.start(triggers.of("starter_start"), starter=starter)
-            await self._stopping.wait()
-        finally:
-            logger.info("stopping: %d tasks are running", worker.running)
-            timeout_s = self._options.shutdown_timeout
-            await worker.drain(self._app.config.shutdown_timeout if timeout_s is None else timeout_s)
-            announcing.cancel()
-            await asyncio.wait([announcing])
-            await announcer.leave()
-            await worker.stop()
-        await triggers.notify(triggers.of("starter_stop"), starter=starter)
-
-    def _new_worker(self, engine: Engine) -> DefaultWorker:
-        config, options = self._app.config, self._options
-        worker = DefaultWorker(
-            self._app,
-            engine,
-            name=self._name,
-            queues=options.queues or config.queues,
-            concurrency=options.concurrency or config.concurrency,
-            queue_concurrency={**config.queue_concurrency, **(options.queue_concurrency or {})},
-        )
-        worker.on_exhausted = self._restart
-        return worker
-
     def _restart(self) -> None:
         self._is_exhausted = True
-        self._stopping.set()
-
-    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Wait for *work*; return False when a stop was asked for before it was done."""
-        task, stop = asyncio.create_task(work), asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                return False
-            task.result()
-            return True
-        finally:
-            for one in (task, stop):
-                one.cancel()
-            await asyncio.wait([task, stop])
+        self._life.stopping.set()
 
     def _start_helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -162,7 +113,7 @@ class _Process:
     async def _stop_with(self, parent: int) -> None:
         await ParentWatch(parent).wait()
         logger.warning("the parent process is gone: stopping")
-        self._stopping.set()
+        self._life.stopping.set()
 
     def _watch_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -182,7 +133,7 @@ class _Process:
         heard = self._asked.hear(number)
         if heard == "stop":
             logger.info("%s: stopping", signal.Signals(number).name)
-            self._stopping.set()
+            self._life.stopping.set()
         elif heard == "now" and not self._options.supervised:  # a supervisor says SIGKILL when it means it
             logger.warning("second signal: exit at once")
             os._exit(_SIGNAL_EXIT + number)
