@@ -37,3 +37,8 @@ class Run:
         """Its record says that it runs."""
         self.is_gated = False
         """It is one that the suspect gate counts."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has a crash, and neither runs nor may run yet."""
+        return self.delivery.crashes > 0 and self.task is None and not self.is_gated

@@ -29,6 +29,7 @@ from qtasks_core.worker.outcomes import OutcomeMaker, users_part
 from qtasks_core.worker.run import Run
 from qtasks_core.worker.settler import Settler
 from qtasks_core.worker.suspects import SuspectGate
+from qtasks_core.worker.taking import Taking
 from qtasks_core.writes import finish_writer
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ logger = logging.getLogger("qtasks.worker")
 
 _FEWEST_AT_ONCE = 16
 _GATE_DELAY_S = 0.5
+_ALONE_S = 30.0
+"""How long a worker takes nothing while a task runs that may kill it for the last time: what it took, only to give it
+back, would be charged when that happens in the wrong moment. One that runs for hours must not hold up all others."""
 _CANCEL_GRACE_S = 5.0
 _LAST_FLUSH_S = 10.0
 
@@ -79,6 +83,7 @@ class DefaultWorker:
         plans = {definition.name: Plan(definition, app) for definition in app.registry}
         self._intake = Intake(plans, self._outcomes, engine.config)
         self._gate = SuspectGate(engine.config.max_deliveries)
+        self._taking = Taking(self._broker)
         self._settler = Settler(
             finish_writer(self._broker, self._storage), buffer_limits(engine.config), self._free_slot
         )
@@ -210,7 +215,7 @@ class DefaultWorker:
             self._slot_is_free.clear()
             await self._slot_is_free.wait()
             return
-        deliveries = await self._broker.receive(free)
+        deliveries = await self._taking.take(free)
         now = self._clock()
         runs = [Run(delivery, now) for delivery in deliveries]
         self._runs.update(runs)
@@ -296,7 +301,11 @@ class DefaultWorker:
         returned = [crashed[id(delivery)] for delivery in back]
         for run in returned:
             self._settler.put(run, self._outcomes.released(run.delivery, _GATE_DELAY_S))
-        while any(run in self._runs for run in returned):  # only what is given back is safe from a charge
+        alone = bool(admitted) and self._gate.is_alone
+        if alone:
+            await self._taking.hold_off(_ALONE_S)
+        # Only what is given back is safe from a charge.
+        while any(run in returned or (alone and run.is_waiting and run not in runs) for run in self._runs):
             await self._next_settled()
         now = self._clock()
         for run in runs:
@@ -357,6 +366,8 @@ class DefaultWorker:
             self._runs.discard(run)
             if run.is_gated:
                 self._gate.leave()
+                if not self._gate.is_alone:
+                    self._taking.go_on()
             self._slot_is_free.set()
 
     def _lost(self, deliveries: Sequence[Delivery]) -> None:
