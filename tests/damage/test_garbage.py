@@ -81,7 +81,7 @@ MESSAGES = {
     "another's": lambda envelope: msgspec.msgpack.encode(msgspec.structs.replace(envelope, uuid=new_uuid())),
     "nested": lambda envelope: b"\x9f\xc4\x10" + envelope.uuid.bytes + b"\x91" * 100_000,
     "large": bytes(100_000),
-    "a deep field of a newer version": lambda envelope: _appended(envelope, b"\x91" * 2000 + b"\x90"),
+    "a deep field of a newer version": lambda envelope: _appended(envelope, b"\x91" * 100_000 + b"\x90"),
 }
 
 

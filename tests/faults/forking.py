@@ -1,6 +1,6 @@
 """A program that uses the app and then forks, as pre-forking servers and `multiprocessing` do.
 
-`python -m faults.forking NAME`: each child, and the parent beside them, adds tasks and waits for their results.
+`python -m faults.forking WAY`: each child, and the parent beside them, adds tasks and waits for their results.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 
-from faults.tasks import work
+from faults.tasks import app, work
 
 BUSY = 2
 CHILDREN = 4
+FORKS = 12
 TASKS = 10
 
 
@@ -28,28 +30,27 @@ def serve(who: str) -> None:
 
 def prefork() -> None:
     """Fork as gunicorn does; children end by sys.exit, and with it by their exit handlers."""
-    children = [_fork(lambda number=number: serve(f"child-{number}")) for number in range(CHILDREN)]  # type: ignore[misc]
+    children = [_fork(partial(serve, f"child-{number}")) for number in range(CHILDREN)]
     serve("parent")
     for pid in children:
-        assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        _wait(pid)
 
 
 def refork() -> None:
-    """Fork a child that has used the app and forks again; the one in the middle goes on, and so does the first."""
+    """Fork a child that uses the app and forks again; the one in the middle goes on, and so does the first."""
 
     def middle() -> None:
         serve("middle")
-        grandchild = _fork(lambda: serve("grandchild"))
+        grandchild = _fork(partial(serve, "grandchild"))
         serve("middle-again")
-        assert 0 == os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1])
+        _wait(grandchild)
 
-    pid = _fork(middle)
-    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    _wait(_fork(middle))
     serve("parent")
 
 
 def pool() -> None:
-    """Use a pool of forked processes, and single ones."""
+    """Use a pool of forked processes, and a single one."""
     context = multiprocessing.get_context("fork")
     with context.Pool(CHILDREN) as workers:
         workers.map(serve, [f"pool-{number}" for number in range(CHILDREN)])
@@ -60,12 +61,26 @@ def pool() -> None:
     assert 0 == process.exitcode
 
 
-def _fork(child: Callable[[], None]) -> int:
+def storm() -> None:
+    """Fork again and again, each time a child that does one thing and ends."""
+    for number in range(FORKS):
+        _wait(_fork(lambda key=f"storm-{number}": work.add_task(key).result(timeout=30)))  # type: ignore[misc]
+
+
+def orphan() -> None:
+    """Leave the app alone that a child goes on using, until it is killed."""
+    added, left = os.pipe(), os.pipe()
     pid = os.fork()
-    if pid:
-        return pid
-    child()  # what it raises ends the child, and its parent reads the exit code
-    sys.exit(0)
+    if not pid:
+        work.add_task("first")
+        os.write(added[1], b"x")
+        os.read(left[0], 1)
+        work.add_task("second")
+        os.kill(os.getpid(), 9)
+    os.read(added[0], 1)
+    app.stop()
+    os.write(left[1], b"x")
+    os.waitpid(pid, 0)
 
 
 class Busy(threading.Thread):
@@ -88,13 +103,35 @@ class Busy(threading.Thread):
         return self.count
 
 
-if __name__ == "__main__":
-    waiting = work.add_task("waiting", 1.0)
-    waiter = threading.Thread(target=waiting.result, args=(30,))
+def amid_work(way: Callable[[], None]) -> None:
+    """Fork while other threads add tasks, and one waits for a result; print how many were added."""
+    waiter = threading.Thread(target=work.add_task("waiting", 1.0).result, args=(30,))
     waiter.start()
     busy = [Busy(f"busy-{number}") for number in range(BUSY)]
     for one in busy:
         one.start()
-    {"prefork": prefork, "refork": refork, "pool": pool}[sys.argv[1]]()
+    way()
     waiter.join()
     print(*[one.stop() for one in busy])
+
+
+def _fork(child: Callable[[], object]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    child()  # what it raises ends the child, and its parent reads the exit code
+    sys.exit(0)
+
+
+def _wait(pid: int) -> None:
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+WAYS = {"prefork": prefork, "refork": refork, "pool": pool, "storm": storm}
+
+if __name__ == "__main__":
+    if sys.argv[1] == "orphan":
+        work.add_task("before")
+        orphan()
+    else:
+        amid_work(WAYS[sys.argv[1]])

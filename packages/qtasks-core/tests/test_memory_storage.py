@@ -204,29 +204,6 @@ async def test_a_record_lives_as_long_as_it_says(
     assert {} == storage.server.ledger.tasks
 
 
-@pytest.mark.parametrize("lasting", [0, 500])
-async def test_what_is_deleted_takes_no_room_until_its_time(
-    context: KitContext, storage: MemoryStorage, lasting: int
-) -> None:
-    """However many come and go, and whatever stays beside them; nothing that stays expires early or late."""
-    stays = [final(ttl_s=50.0) for _ in range(lasting)]
-    await storage.finish(stays)
-    for _ in range(20):
-        ended = [final() for _ in range(100)]
-        await storage.finish(ended)
-        assert 100 == await storage.delete([one.uuid for one in ended])
-
-    ledger = storage.server.ledger
-    assert lasting == len(ledger.tasks)
-    assert len(ledger._expiring) <= 2 * (lasting + 100)
-    context.advance(49)
-    assert lasting == sum(one is not None for one in await storage.get([one.uuid for one in stays]))
-    context.advance(1)
-    await storage.get([])
-    assert {} == ledger.tasks
-    assert len(ledger._expiring) <= 100
-
-
 async def test_a_record_that_nobody_keeps_still_wakes(broker: MemoryBroker, storage: MemoryStorage) -> None:
     """With a lifetime of 0 only who waits already gets it."""
     sent = envelope()

@@ -56,3 +56,8 @@ class Run:
         """Whether its run ends when it is cancelled; one in a thread of this process only hears of it."""
         execution = self.execution
         return execution is not None and (execution.kind.startswith("async") or execution.plan.executor.stops == "kill")
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has a crash, and neither runs nor may run yet."""
+        return self.delivery.crashes > 0 and self.task is None and not self.is_gated

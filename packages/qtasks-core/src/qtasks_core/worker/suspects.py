@@ -29,6 +29,11 @@ class SuspectGate:
         self._held = 0
         self._alone = False
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether one on its last allowed crash is here."""
+        return self._alone
+
     def admit(self, deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
         """Split deliveries that have crashes into those that start and those that are given back.
 

@@ -31,6 +31,7 @@ from qtasks_core.worker.runner import Runner
 from qtasks_core.worker.services import Services
 from qtasks_core.worker.settler import Settler
 from qtasks_core.worker.suspects import SuspectGate
+from qtasks_core.worker.taking import Taking
 from qtasks_core.writes import finish_writer
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ logger = logging.getLogger("qtasks.worker")
 
 _FEWEST_AT_ONCE = 16
 _GATE_DELAY_S = 0.5
+_ALONE_S = 30.0
+"""How long a worker takes nothing while a task runs that may kill it for the last time: what it took, only to give it
+back, would be charged when that happens in the wrong moment. One that runs for hours must not hold up all others."""
 _CANCEL_GRACE_S = 5.0
 _LAST_FLUSH_S = 10.0
 
@@ -93,6 +97,7 @@ class DefaultWorker:
         plans = {one.name: Plan(one, app, self._executors.of(one), self._services) for one in app.registry}
         self._intake = Intake(plans, self._outcomes, engine.config)
         self._gate = SuspectGate(engine.config.max_deliveries)
+        self._taking = Taking(self._broker)
         self._settler = Settler(
             finish_writer(self._broker, self._storage), buffer_limits(engine.config), self._free_slot
         )
@@ -109,7 +114,7 @@ class DefaultWorker:
         answerer = Answerer(engine.global_config, name, self.queues, self._clock)
         self._commands = Commands(engine.global_config, self.cancel, self._on_pause, answerer.answer)
         limits = engine.config.queue_concurrency if queue_concurrency is None else queue_concurrency
-        self._quotas = Quotas(self._broker, limits, self._runs, self._slot_is_free)
+        self._quotas = Quotas(limits, self._runs)
         self._most_abandoned = engine.config.max_abandoned or concurrency
         self.on_exhausted: Callable[[], None] | None = None
         """Called when threads of tasks whose time was over hold as much as `max_abandoned` allows."""
@@ -265,7 +270,7 @@ class DefaultWorker:
             self._slot_is_free.clear()
             await self._slot_is_free.wait()
             return
-        deliveries = await self._quotas.receive(free)
+        deliveries = await self._taking.take(free, self._quotas.left())
         now = self._clock()
         runs = [Run(delivery, now) for delivery in deliveries]
         self._runs.update(runs)
@@ -327,7 +332,11 @@ class DefaultWorker:
         returned = [crashed[id(delivery)] for delivery in back]
         for run in returned:
             self._settler.put(run, self._outcomes.released(run.delivery, _GATE_DELAY_S))
-        while any(run in self._runs for run in returned):  # only what is given back is safe from a charge
+        alone = bool(admitted) and self._gate.is_alone
+        if alone:
+            await self._taking.hold_off(_ALONE_S)
+        # Only what is given back is safe from a charge.
+        while any(run in returned or (alone and run.is_waiting and run not in runs) for run in self._runs):
             await self._next_settled()
         now = self._clock()
         for run in runs:
@@ -393,8 +402,12 @@ class DefaultWorker:
             self._runs.discard(run)
             if run.is_gated:
                 self._gate.leave()
+                if not self._gate.is_alone:
+                    self._taking.go_on()
             if run.cancel_reason is not None and not run.is_lost:
                 self._forget_cancel(run)
+            if self._quotas.is_short:
+                self._taking.ask_again()
             self._slot_is_free.set()
 
     def _forget_cancel(self, run: Run) -> None:

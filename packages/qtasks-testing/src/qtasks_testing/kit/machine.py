@@ -193,7 +193,7 @@ class BrokerMachine(RuleBasedStateMachine):
         left = [entry for entry in self.model.alive() if self.subject.movable_clock or entry.due_at is None]
         last = self.run(self.bench.consumer("last", QUEUES))
         got = self.run(last.take(len(left))) if left else []
-        got += self.run(last.drain())
+        got += self.run(self._rest(last))
 
         assert sorted(uuids_of(got)) == sorted_uuids(entry.envelope for entry in left)
         for queue in QUEUES:
@@ -218,6 +218,11 @@ class BrokerMachine(RuleBasedStateMachine):
         forgotten = [sent for sent in self.sent if self.model.entries[sent.uuid].end == "acked"]
         pool = forgotten if forgotten and pick % 2 else self.sent
         return pool[pick // 2 % len(pool)]
+
+    async def _rest(self, last: Consumer) -> Sequence[Delivery]:
+        """Receive what is there too much; where the server cannot count, only silence tells that there is nothing."""
+        ready = [(await self.sender.depth(queue)).ready for queue in QUEUES]
+        return [] if ready == [0, 0] else await last.drain()
 
     async def _receive_briefly(self, worker: str, limit: int) -> Sequence[Delivery]:
         try:
