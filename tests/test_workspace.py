@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 MAX_LINES = 500
 # Not in hatch.toml's matrix `alone`: two are in each of its environments, and the meta distribution needs all others.
 NOT_ALONE = {"qtasks", "qtasks-core", "qtasks-testing"}
-OTHER_EXTRAS = {"uvloop"}  # extras of the meta distribution that are no package
+OTHER_EXTRAS = {"reload", "uvloop"}  # extras of the meta distribution that are no package
 # Declared for what they do once installed: no module imports them.
 NEVER_IMPORTED = {"qtasks": {"qtasks-sqlite"}}
 

@@ -86,8 +86,15 @@ def test_without_options_the_settings_count(ran: Ran) -> None:
 def test_options_reach_the_worker(ran: Ran) -> None:
     """Each option arrives in RunOptions; queues may be listed and repeated."""
     args = ["--concurrency", "3", "-Q", "a,b", "-Q", "c,a", "--worker-name", "w", "--shutdown-timeout", "1.5"]
-    assert invoke(*args).exit_code == 0
-    assert ran.options == RunOptions(concurrency=3, queues=("a", "b", "c"), worker_name="w", shutdown_timeout=1.5)
+    assert invoke(*args, "--max-tasks", "7", "--max-rss", "300").exit_code == 0
+    assert ran.options == RunOptions(
+        concurrency=3,
+        queues=("a", "b", "c"),
+        worker_name="w",
+        shutdown_timeout=1.5,
+        max_tasks=7,
+        max_rss=300,
+    )
 
 
 def test_the_workers_exit_code_is_the_commands(ran: Ran) -> None:
@@ -123,6 +130,8 @@ def test_a_wrong_setting_is_told_without_a_traceback(core: App, monkeypatch: pyt
         ("-Q", ""),
         ("--log-level", "loud"),
         ("--shutdown-timeout", "-1"),
+        ("--max-tasks", "0"),
+        ("--max-rss", "0"),
     ],
     ids=" ".join,
 )
@@ -192,7 +201,8 @@ async def test_an_eviction_closes_its_connections(
 
 def test_a_supervised_worker_gets_the_same_options(ran: Ran, supervised: list[dict[str, Any]]) -> None:
     """The command line that the supervisor runs means the same to the worker, with its own name and its parent."""
-    invoke("--processes", "2", "--concurrency", "3", "-Q", "a,b", "-Q", "c", "--shutdown-timeout", "1.5")
+    options = ["--concurrency", "3", "-Q", "a,b", "-Q", "c", "--shutdown-timeout", "1.5"]
+    invoke("--processes", "2", *options, "--max-tasks", "7", "--max-rss", "300")
     command = supervised[0]["command"]("w-2-1")
     assert command[:5] == [sys.executable, "-m", "qtasks_core", "-A", "shop:app"]
     assert "--no-color" in command
@@ -205,10 +215,12 @@ def test_a_supervised_worker_gets_the_same_options(ran: Ran, supervised: list[di
         parent=os.getpid(),
         supervised=True,
         shutdown_timeout=1.5,
+        max_tasks=7,
+        max_rss=300,
     )
 
 
-@pytest.mark.parametrize("option", ["--processes=2", "--stop-with-parent"])
+@pytest.mark.parametrize("option", ["--processes=2", "--stop-with-parent", "--reload", "--max-rss=9"])
 def test_what_windows_cannot_do_is_refused(ran: Ran, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Windows the option is a usage error that names it; the app is not run."""
     monkeypatch.setattr("qtasks_core.cli.run.os", SimpleNamespace(name="nt"))

@@ -40,14 +40,17 @@ async def evict(name):
 
 supervisor.__dict__.update(CONSTANTS)
 note("supervisor", "top")
-code = supervisor.Supervisor(
+top = supervisor.Supervisor(
     lambda name: [*CHILD, name],
     processes=PROCESSES,
     name="w",
     evict=evict,
     stop_timeout_s=STOP_TIMEOUT,
     parent=ParentWatch() if WATCH else None,
-).run()
+    waits=WAITS,
+)
+signal.signal(signal.SIGUSR1, lambda *_: top.recycle())
+code = top.run()
 note("over", str(code))
 sys.exit(code)
 """
@@ -83,6 +86,7 @@ class Stage:
             "PROCESSES": 1,
             "STOP_TIMEOUT": 60.0,
             "WATCH": False,
+            "WAITS": False,
             "CONSTANTS": {},
         } | {key: value for key, value in settings.items() if key != "EVICTION"}
         body = SUPERVISOR.replace("EVICTION", settings.get("EVICTION", "pass"))
@@ -165,6 +169,60 @@ def test_a_worker_may_ask_to_be_restarted(stage: Stage) -> None:
     stage.until(lambda: stage.names("up"))
     assert stage.names("up") == ["w-1-2"]
     assert "asked to be restarted (exit code 75)" in stage.log()
+    process.terminate()
+    assert stage.exit_code() == 0
+
+
+def test_who_asks_to_be_restarted_is_no_failure(stage: Stage) -> None:
+    """However often and however soon it asks: a worker of --max-tasks is replaced without a pause each time."""
+    process = stage.start(f"if name[-1] in '12345': sys.exit(75)\n{SERVES}")
+    stage.until(lambda: stage.names("up"))
+    assert stage.names("up") == ["w-1-6"]
+    assert stage.log().count("is replaced at once") == 5
+    process.terminate()
+    assert stage.exit_code() == 0
+
+
+def test_all_workers_can_be_replaced_at_a_wish(stage: Stage) -> None:
+    """recycle(): each is asked to stop and ends by itself, then a new one begins; nothing has to be evicted."""
+    process = stage.start(SERVES, PROCESSES=2)
+    stage.until(lambda: len(stage.names("up")) == 2)
+    process.send_signal(signal.SIGUSR1)
+    stage.until(lambda: len(stage.names("up")) == 4)
+    assert sorted(stage.names("stop")) == ["w-1-1", "w-2-1"]
+    assert sorted(stage.names("up")) == ["w-1-1", "w-1-2", "w-2-1", "w-2-2"]
+    assert stage.names("evict") == []
+    process.terminate()
+    assert stage.exit_code() == 0
+
+
+def test_a_worker_that_does_not_make_room_for_its_successor_is_killed(stage: Stage) -> None:
+    """After the stop timeout; it is evicted, and replaced then."""
+    child = f"""if name == 'w-1-1':
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    note("up", name)
+    while True: signal.pause()
+{SERVES}"""
+    process = stage.start(child, STOP_TIMEOUT=0.3)
+    stage.until(lambda: stage.names("up"))
+    process.send_signal(signal.SIGUSR1)
+    stage.until(lambda: len(stage.names("up")) == 2)
+    assert "worker w-1-1 did not stop within 0.3 s: killing it" in stage.log()
+    assert stage.names("evict") == ["w-1-1"]
+    process.terminate()
+    assert stage.exit_code() == 0
+
+
+def test_a_worker_whose_code_is_broken_waits_for_a_change(stage: Stage) -> None:
+    """With waits=True a failed worker, also a misconfigured one, is started anew by the next recycle() only."""
+    child = f"note('begin', name)\nif name == 'w-1-1': sys.exit(1)\nif name == 'w-1-2': sys.exit(2)\n{SERVES}"
+    process = stage.start(child, WAITS=True)
+    for count in (1, 2):
+        stage.until(lambda: stage.log().count("is replaced when a file has changed") == count)  # noqa: B023  # now
+        assert len(stage.names("begin")) == count
+        process.send_signal(signal.SIGUSR1)
+    stage.until(lambda: stage.names("up"))
+    assert stage.names("up") == ["w-1-3"]
     process.terminate()
     assert stage.exit_code() == 0
 

@@ -1,4 +1,4 @@
-"""Workers inside programs that have other work too, of both faces, in memory and in a file."""
+"""Workers inside programs that have other work too, of the awaitable face, in memory and in a file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from pluggy import HookimplMarker
 import qtasks
 import qtasks.asyncio
 from qtasks import QueueConfig
-from qtasks.exceptions import BlockingCallError, ConfigError, UnavailableError
+from qtasks.exceptions import ConfigError, UnavailableError
 from qtasks_core.components import Sources
 from qtasks_core.memory import MemoryBroker
 from qtasks_core.worker.announcer import PREFIX
-from qtasks_testing import eventually, eventually_sync
+from qtasks_testing import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from qtasks_core.app import AppFace
@@ -38,11 +37,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def app(url: str) -> qtasks.asyncio.QueueTasks:
     return qtasks.asyncio.QueueTasks("embedded", url, config=SETTINGS)
-
-
-@pytest.fixture
-def blocking(url: str) -> qtasks.QueueTasks:
-    return qtasks.QueueTasks("embedded", url, config=SETTINGS)
 
 
 def in_use(app: AppFace) -> int:
@@ -417,107 +411,3 @@ async def test_what_a_loop_uses_goes_over_to_the_worker_that_stays() -> None:
     await second.stop()
 
     assert 0 == in_use(app)
-
-
-# ---------------------------------------------------------------- blocking
-
-
-def test_in_a_thread_of_a_blocking_program(blocking: qtasks.QueueTasks) -> None:
-    """`with app.worker():` beside calls that wait; tasks may call tasks; it may be entered again."""
-
-    @blocking.task
-    def inner(x: int) -> int:
-        return x + 1
-
-    @blocking.task
-    def outer(x: int) -> int:
-        return 2 * inner.add_task(x).result(timeout=10)
-
-    with blocking.worker(concurrency=2) as worker:
-        assert 4 == outer.add_task(1).result(timeout=10)
-        assert worker.name
-    task = outer.add_task(2)
-    with worker:
-        assert 6 == task.result(timeout=10)
-    blocking.stop()
-    assert 0 == in_use(blocking)
-
-
-def test_its_tasks_finish_when_the_block_fails(blocking: qtasks.QueueTasks) -> None:
-    """The error comes out when they have."""
-    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
-
-    @blocking.task
-    def work() -> None:
-        begun.set()
-        go.wait(20)
-        ended.set()
-
-    def program() -> None:
-        with blocking.worker() as worker:
-            work.add_task()
-            assert begun.wait(10)
-            assert 1 == worker.running
-            threading.Timer(0.05, go.set).start()
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        program()
-    assert ended.is_set()
-    blocking.stop()
-
-
-def test_app_stop_drains_it(blocking: qtasks.QueueTasks) -> None:
-    """`app.stop()` within the block waits for what runs; leaving the block does no more then."""
-    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
-
-    @blocking.task
-    def work() -> int:
-        begun.set()
-        go.wait(20)
-        ended.set()
-        return 1
-
-    with blocking.worker() as worker:
-        task = work.add_task()
-        assert begun.wait(10)
-        threading.Timer(0.05, go.set).start()
-        blocking.stop()
-        assert ended.is_set()
-        assert 0 == worker.running
-    with worker:
-        assert 1 == task.result(timeout=10)
-    blocking.stop()
-
-
-def test_several_apps_have_workers_in_one_blocking_program(tmp_path: Path) -> None:
-    """Each in its own thread."""
-    apps = [qtasks.QueueTasks(name, f"sqlite:///{tmp_path / 'queue.db'}") for name in ("one", "two")]
-
-    def declare(app: qtasks.QueueTasks) -> Callable[[], Any]:
-        @app.task(name="where")
-        async def where() -> str:
-            return f"{app.name} {threading.current_thread().name}"
-
-        return where.add_task
-
-    one, two = map(declare, apps)
-    with apps[0].worker(), apps[1].worker():
-        assert ["one qtasks one", "two qtasks two"] == [add().result(timeout=10) for add in (one, two)]
-    for app in apps:
-        app.stop()
-
-
-async def test_on_a_loop_the_error_names_the_awaitable_way(blocking: qtasks.QueueTasks) -> None:
-    """It would block the loop."""
-    with pytest.raises(BlockingCallError, match=r"app\.aio\.worker\(\)"), blocking.worker():
-        raise AssertionError("the block was entered")
-
-
-def test_stop_worker_ends_embedded_ones_too(blocking: qtasks.QueueTasks) -> None:
-    """From any thread, without waiting for it."""
-    with blocking.worker() as worker:
-        blocking.core.stop_worker()
-        eventually_sync(lambda: not blocking.core._workers)
-        assert 0 == worker.running
-    blocking.stop()

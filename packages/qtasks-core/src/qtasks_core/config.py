@@ -143,6 +143,10 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     """The parent is a supervisor: it decides what Ctrl-C means."""
     shutdown_timeout: Annotated[float, Meta(ge=0)] | None = None
     """Seconds that running tasks may go on after a stop was asked for."""
+    max_tasks: Count | None = None
+    """Tasks after which it drains and ends with exit code 75, which asks for a new process."""
+    max_rss: Count | None = None
+    """Resident memory in MiB above which it does the same."""
 
     def __post_init__(self) -> None:
         set_checked(self, _EXPECTED, prefix="option ")

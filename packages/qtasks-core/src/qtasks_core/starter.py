@@ -14,6 +14,7 @@ from qtasks_core.parent import ParentWatch
 from qtasks_core.stop_signals import StopSignals
 from qtasks_core.supervisor import EXIT_RESTART
 from qtasks_core.worker.life import WorkerLife
+from qtasks_core.worker.wear import Wear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -71,6 +72,7 @@ class _Process:
         app, loop = self._app, asyncio.get_running_loop()
         life = self._life = WorkerLife(app, self._options)
         life.worker.on_exhausted = self._restart
+        self._watch_wear(life)
         self._watch_signals(loop)
         self._watch_parent()
         app.portal.lend(loop)
@@ -100,6 +102,18 @@ class _Process:
     def _restart(self) -> None:
         self._is_exhausted = True
         self._life.stopping.set()
+
+    def _watch_wear(self, life: WorkerLife) -> None:
+        options = self._options
+        if options.max_tasks is None and options.max_rss is None:
+            return
+        wear = Wear(options.max_tasks, options.max_rss, self._worn)
+        life.worker.on_run_over = wear.ran
+        self._start_helper(wear.watch())
+
+    def _worn(self, why: str) -> None:
+        logger.info("%s: a restart is due", why)
+        self._restart()
 
     def _start_helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -47,6 +47,7 @@ class Supervisor:
         stop_timeout_s: Seconds that workers may take to end after SIGTERM; then they are killed.
         parent: Whose death means stop; None lets the supervisor outlive the process that started it.
         cwd: Working directory of the workers; None: that of the supervisor.
+        waits: A worker that failed is started anew with the next `recycle()` only: its code has to change first.
     """
 
     def __init__(
@@ -59,12 +60,15 @@ class Supervisor:
         stop_timeout_s: float,
         parent: ParentWatch | None = None,
         cwd: str | None = None,
+        waits: bool = False,
     ) -> None:
         self._command = command
         self._evict = evict
         self._stop_timeout_s = stop_timeout_s
         self._parent = parent
         self._cwd = cwd
+        self._waits = waits
+        self._recycling = False
         self._slots = [_Slot(f"{name}-{number}") for number in range(1, processes + 1)]
         self._signals = _Signals()
         self._stopping = False
@@ -87,10 +91,16 @@ class Supervisor:
                     self._obey(signum)
                 self._look_at_parent()
                 self._reap()
+                self._recycle()
                 self._revive()
                 self._enforce()
         _log.info("all workers have ended; exit code %d", self._exit_code)
         return self._exit_code
+
+    def recycle(self) -> None:
+        """Replace each worker by a new process when it has drained; may be called on any thread."""
+        self._recycling = True
+        self._signals.wake()
 
     def _over(self) -> bool:
         return self._stopping and not any(slot.process or slot.evicting() for slot in self._slots)
@@ -100,7 +110,7 @@ class Supervisor:
         due = [slot.due_at for slot in self._slots if slot.due_at is not None]
         if self._kill_at is not None:
             due.append(self._kill_at)
-        pauses = [max(0.0, min(due) - time.monotonic())] if due else []
+        pauses = [max(0.0, min(due) - time.monotonic())] if due and min(due) < float("inf") else []
         if self._parent is not None and not self._stopping:
             pauses.append(self._parent.interval_s)
         return min(pauses, default=None)
@@ -139,16 +149,19 @@ class Supervisor:
         oldest_s = max(now - other.started_at for other in self._slots if other.process)
         self._proven = self._proven or oldest_s >= _PROVEN_S
         slot.process = None
-        if self._stopping:
+        if self._stopping or slot.kill_at is not None:
             self._ended(slot, pid, code)
             return
         _log.warning("worker %s (process %d) %s after %.1f s", slot.name, pid, _how(code), lived_s)
         slot.eviction = self._start_eviction(slot.name)
-        if code == EXIT_CONFIG and not self._proven:
+        if code == EXIT_CONFIG and not self._proven and not self._waits:
             self._exit_code = EXIT_CONFIG
             self._stop("a worker refused its configuration; its message is above")
             return
-        pause = slot.backoff.after(lived_s)
+        if self._waits and code != EXIT_RESTART:
+            _log.info("worker %s is replaced when a file has changed", slot.name)
+            return
+        pause = 0.0 if code == EXIT_RESTART else slot.backoff.after(lived_s)  # which is no failure
         slot.restart_at = now + pause
         _log.info("worker %s is replaced %s", slot.name, f"in {pause:g} s" if pause else "at once")
 
@@ -157,6 +170,9 @@ class Supervisor:
         _log.info("worker %s (process %d) %s", slot.name, pid, _how(code))
         if code:
             slot.eviction = self._start_eviction(slot.name)
+        if not self._stopping:
+            slot.kill_at, slot.restart_at = None, time.monotonic()
+            return
         # Killed by our SIGTERM: it was still starting, before its handlers were there, and held nothing.
         if code not in (0, EXIT_RESTART, -signal.SIGTERM):
             self._exit_code = self._exit_code or 1
@@ -174,6 +190,18 @@ class Supervisor:
             if slot.restart_at is not None and slot.restart_at <= now:
                 slot.restart_at = None
                 self._spawn(slot)
+
+    def _recycle(self) -> None:
+        if not self._recycling or self._stopping:
+            return
+        self._recycling = False
+        now = time.monotonic()
+        for slot in self._slots:
+            if slot.process is None:
+                slot.restart_at = now
+            elif slot.kill_at is None:
+                slot.kill_at = now + self._stop_timeout_s
+                slot.send_signal(signal.SIGTERM)
 
     # ------------------------------------------------------------ the end
 
@@ -203,6 +231,11 @@ class Supervisor:
             slot.send_signal(signal.SIGTERM)
 
     def _enforce(self) -> None:
+        for slot in self._slots:
+            if slot.kill_at is not None and slot.kill_at <= time.monotonic():
+                _log.warning("worker %s did not stop within %g s: killing it", slot.name, self._stop_timeout_s)
+                slot.kill_at = float("inf")
+                slot.send_signal(signal.SIGKILL)
         if self._kill_at is not None and self._kill_at <= time.monotonic():
             _log.warning("workers did not stop within %g s: killing them", self._stop_timeout_s)
             self._kill()
@@ -246,6 +279,8 @@ class _Slot:
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
         self.restart_at: float | None = None
+        self.kill_at: float | None = None
+        """When it has to have ended, once it is being replaced."""
         self.eviction: _Eviction | None = None
 
     def next_name(self) -> str:
@@ -261,7 +296,9 @@ class _Slot:
 
     @property
     def due_at(self) -> float | None:
-        return self.eviction.until if self.eviction is not None else self.restart_at
+        if self.eviction is not None:
+            return self.eviction.until
+        return self.restart_at if self.kill_at is None else self.kill_at
 
     def send_signal(self, signum: int) -> None:
         if self.process is not None:

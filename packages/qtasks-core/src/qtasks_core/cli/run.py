@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ class _Settings(Struct, frozen=True, kw_only=True):
     worker_name: str | None
     stop_with_parent: bool
     shutdown_timeout: float | None
+    max_tasks: int | None
+    max_rss: int | None
+    reload: bool
     parent: int | None
 
     @property
@@ -97,6 +101,23 @@ def _split(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     metavar="S",
     help="Seconds that running tasks may go on after a stop was asked for.",
 )
+@click.option(
+    "--max-tasks",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="After about N tasks finish what runs and end with exit code 75: a supervisor starts a new process.",
+)
+@click.option(
+    "--max-rss",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="The same when the process holds more than MB MiB of resident memory. Not on Windows.",
+)
+@click.option(
+    "--reload",
+    is_flag=True,
+    help="Start the worker anew when a .py file below this folder changes; for development. Not on Windows.",
+)
 @click.option("--parent", type=int, hidden=True, help="Process id of the supervisor that started this worker.")
 @click.pass_obj
 def run(ref: str | None, /, **options: Any) -> None:
@@ -115,10 +136,15 @@ def run(ref: str | None, /, **options: Any) -> None:
 
 def _parent_to_watch(settings: _Settings) -> int | None:
     """Return whose death stops this process: asked before the app is loaded, which takes its time."""
-    if os.name == "nt" and settings.processes is not None:
-        raise click.UsageError("--processes is not available on Windows; start `qtasks run` several times instead")
-    if os.name == "nt" and settings.stop_with_parent:
-        raise click.UsageError("--stop-with-parent is not available on Windows, which does not tell when a parent dies")
+    if os.name == "nt":
+        for option, is_wanted, why in (
+            ("--processes", settings.processes is not None, "start `qtasks run` several times instead"),
+            ("--stop-with-parent", settings.stop_with_parent, "which does not tell when a parent dies"),
+            ("--reload", settings.reload, "which cannot ask a process to stop"),
+            ("--max-rss", settings.max_rss is not None, "where Python does not tell how much memory is used"),
+        ):
+            if is_wanted:
+                raise click.UsageError(f"{option} is not available on Windows: {why}")
     if settings.parent is not None:
         return settings.parent
     return os.getppid() if settings.stop_with_parent else None
@@ -134,7 +160,7 @@ def _start(core: App, ref: str, settings: _Settings, parent: int | None) -> int:
             queue_concurrency=settings.queue_concurrency,
         )
         show_banner(rows, no_color=settings.no_color)
-    if settings.processes is None:
+    if settings.processes is None and not settings.reload:
         return _run_here(core, settings, parent)
     return _supervise(core, ref, settings, parent)
 
@@ -149,6 +175,8 @@ def _run_here(core: App, settings: _Settings, parent: int | None) -> int:
             parent=parent,
             supervised=settings.parent is not None,
             shutdown_timeout=settings.shutdown_timeout,
+            max_tasks=settings.max_tasks,
+            max_rss=settings.max_rss,
         )
     )
 
@@ -156,6 +184,7 @@ def _run_here(core: App, settings: _Settings, parent: int | None) -> int:
 def _supervise(core: App, ref: str, settings: _Settings, parent: int | None) -> int:
     from qtasks_core.naming import new_worker_name  # noqa: PLC0415  # the engine is not needed for `run --help`
     from qtasks_core.parent import ParentWatch  # noqa: PLC0415
+    from qtasks_core.reloading import SourceWatch  # noqa: PLC0415
     from qtasks_core.supervisor import Supervisor  # noqa: PLC0415
     from qtasks_core.worker.worker import DRAIN_OVERHEAD_S  # noqa: PLC0415
 
@@ -167,14 +196,17 @@ def _supervise(core: App, ref: str, settings: _Settings, parent: int | None) -> 
             await core.close_engine()
 
     timeout_s = core.config.shutdown_timeout if settings.shutdown_timeout is None else settings.shutdown_timeout
-    return Supervisor(
+    supervisor = Supervisor(
         lambda name: worker_command(ref, settings, name),
         processes=settings.processes or 1,
         name=settings.worker_name or new_worker_name(),
         evict=evict,
         stop_timeout_s=timeout_s + DRAIN_OVERHEAD_S + _LAST_WORDS_S,
         parent=None if parent is None else ParentWatch(parent),
-    ).run()
+        waits=settings.reload,
+    )
+    with SourceWatch(os.getcwd(), supervisor.recycle) if settings.reload else contextlib.nullcontext():  # noqa: PTH109  # a text
+        return supervisor.run()
 
 
 def worker_command(ref: str, settings: _Settings, name: str) -> list[str]:
@@ -187,6 +219,10 @@ def worker_command(ref: str, settings: _Settings, name: str) -> list[str]:
         command += ["--queues", ",".join(f"{name}={most}" if most else name for name, most in settings.queues.items())]
     if settings.shutdown_timeout is not None:
         command += ["--shutdown-timeout", str(settings.shutdown_timeout)]
+    if settings.max_tasks is not None:
+        command += ["--max-tasks", str(settings.max_tasks)]
+    if settings.max_rss is not None:
+        command += ["--max-rss", str(settings.max_rss)]
     if settings.no_color:
         command.append("--no-color")
     return command

@@ -118,6 +118,8 @@ class DefaultWorker:
         self._most_abandoned = engine.config.max_abandoned or concurrency
         self.on_exhausted: Callable[[], None] | None = None
         """Called when threads of tasks whose time was over hold as much as `max_abandoned` allows."""
+        self.on_run_over: Callable[[], None] | None = None
+        """Called after each run."""
         self._receiver: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._is_fenced = Capability.FENCED in self._broker.capabilities
@@ -408,6 +410,8 @@ class DefaultWorker:
                 self._forget_cancel(run)
             if self._quotas.is_short:
                 self._taking.ask_again()
+            if self.on_run_over is not None and run.task_name:
+                self.on_run_over()
             self._slot_is_free.set()
 
     def _forget_cancel(self, run: Run) -> None:
