@@ -12,15 +12,54 @@ import pytest
 
 import qtasks
 import qtasks.asyncio
+import qtasks.exc
 import qtasks.exceptions
 import qtasks.executors
-from qtasks_core import aio, blocking, config, errors, version
+import qtasks.middlewares
+from qtasks_core import (
+    aio,
+    blocking,
+    config,
+    errors,
+    gathering,
+    middlewares,
+    routers,
+    shared,
+    task_context,
+    version,
+)
 from qtasks_core.worker.executor import TaskExecutor
 from qtasks_core.worker.processes import ProcessTaskExecutor
 
 PUBLIC = {
-    "qtasks": ["QueueConfig", "QueueTasks", "__version__"],
-    "qtasks.asyncio": ["QueueTasks"],
+    "qtasks": [
+        "AsyncRouter",
+        "Progress",
+        "QueueConfig",
+        "QueueTasks",
+        "Router",
+        "StreamRestart",
+        "SyncRouter",
+        "TaskContext",
+        "__version__",
+        "as_completed",
+        "current_context",
+        "gather",
+        "shared_task",
+    ],
+    "qtasks.asyncio": [
+        "AsyncRouter",
+        "Progress",
+        "QueueTasks",
+        "Router",
+        "StreamRestart",
+        "TaskContext",
+        "as_completed",
+        "current_context",
+        "gather",
+        "shared_task",
+    ],
+    "qtasks.exc": errors.__all__,
     "qtasks.exceptions": errors.__all__,
     "qtasks.executors": ["AsyncTaskExecutor", "ProcessTaskExecutor", "SyncTaskExecutor", "TaskExecutor"],
     "qtasks.middlewares": ["Draft", "Execution", "Replace", "TaskMiddleware"],
@@ -49,6 +88,33 @@ def test_names_are_those_of_the_core() -> None:
     assert TaskExecutor is qtasks.executors.AsyncTaskExecutor is qtasks.executors.SyncTaskExecutor
     assert ProcessTaskExecutor is qtasks.executors.ProcessTaskExecutor
     assert all(getattr(errors, name) is getattr(qtasks.exceptions, name) for name in errors.__all__)
+    assert all(getattr(errors, name) is getattr(qtasks.exc, name) for name in errors.__all__)
+
+
+def test_each_face_has_its_own_form_of_a_name() -> None:
+    """Blocking in `qtasks`, awaitable in `qtasks.asyncio`; what has one form only is the same in both."""
+    blocking_names = {
+        "Router": routers.SyncRouter,
+        "TaskContext": task_context.BlockingTaskContext,
+        "as_completed": gathering.as_completed_blocking,
+        "gather": gathering.gather_blocking,
+        "shared_task": shared.shared_task,
+    }
+    awaitable_names = {
+        "Router": routers.AsyncRouter,
+        "TaskContext": task_context.AsyncTaskContext,
+        "as_completed": gathering.as_completed,
+        "gather": gathering.gather,
+        "shared_task": shared.async_shared_task,
+    }
+
+    assert blocking_names == {name: getattr(qtasks, name) for name in blocking_names}
+    assert awaitable_names == {name: getattr(qtasks.asyncio, name) for name in awaitable_names}
+    assert (qtasks.Router, qtasks.asyncio.Router) == (qtasks.SyncRouter, qtasks.AsyncRouter)
+    assert qtasks.AsyncRouter is qtasks.asyncio.AsyncRouter
+    for name in ("Progress", "StreamRestart", "current_context"):
+        assert getattr(qtasks, name) is getattr(qtasks.asyncio, name)
+    assert middlewares.TaskMiddleware is qtasks.middlewares.TaskMiddleware
 
 
 @pytest.mark.parametrize("module", sorted(PUBLIC))

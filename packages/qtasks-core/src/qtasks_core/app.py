@@ -21,7 +21,9 @@ from qtasks_core.middlewares import checked_middlewares
 from qtasks_core.naming import slug
 from qtasks_core.outgoing import draft_call
 from qtasks_core.portal import Portal
+from qtasks_core.registration import Registration
 from qtasks_core.role import refuse_worker
+from qtasks_core.shared import SHARED
 from qtasks_core.triggers import Triggers
 from qtasks_core.wire import unpack_value
 
@@ -85,6 +87,7 @@ class App:
         self._spare: Components | None = self.build_components(self.new_context())
         self.portal = Portal(f"qtasks {self.namespace}", self._close_portal)
         after_fork(self, App._forget)
+        SHARED.include_in(self)
 
     @property
     def broker_url(self) -> str | None:
@@ -218,7 +221,7 @@ class App:
         self.middlewares.note(definition.middlewares)
 
     def add_middleware(self, middleware: TaskMiddleware | type[TaskMiddleware]) -> None:
-        """Put a middleware around all tasks; see `AppFace.add_middleware`."""
+        """Put a middleware around all tasks; see `Registration.add_middleware`."""
         try:
             (one,) = checked_middlewares([middleware])
         except ConfigError as error:
@@ -340,7 +343,7 @@ class App:
         self._workers = {}
 
 
-class AppFace:
+class AppFace(Registration):
     """What the blocking and the async face of an app have in common.
 
     Parameters:
@@ -376,7 +379,7 @@ class AppFace:
         serializer: Serializer | str | None = None,
     ) -> None:
         sources = Sources(broker_url, storage_url, global_config_url, broker, storage, global_config)
-        self.core: App = App(name, sources, config, starter, task_executor, serializer=serializer)
+        self.core = App(name, sources, config, starter, task_executor, serializer=serializer)
         self.core.face = self
 
     @classmethod
@@ -420,17 +423,6 @@ class AppFace:
         """
         self.core.codecs.add(serializer)
 
-    def add_middleware(self, middleware: TaskMiddleware | type[TaskMiddleware]) -> None:
-        """Put a middleware around all tasks of the app, inside of those that were added before.
-
-        Parameters:
-            middleware: The middleware, or its class, of which an object is made.
-
-        Raises:
-            ConfigError: It is none, or overrides no step; or it goes around runs and a worker is at work.
-        """
-        self.core.add_middleware(middleware)
-
     def run_forever(self, *, concurrency: int | None = None, queues: Sequence[str] | None = None) -> int:
         """Run a worker in this process until it is stopped by a signal; return the exit code.
 
@@ -459,8 +451,3 @@ class AppFace:
             worker_name=name,
             shutdown_timeout=shutdown_timeout,
         )
-
-    def _declare(self, wrap: Callable[[App, TaskDefinition], Any], function: Any, options: dict[str, Any]) -> Any:
-        definition = TaskDefinition(function, **options)
-        self.core.declare(definition)
-        return wrap(self.core, definition)

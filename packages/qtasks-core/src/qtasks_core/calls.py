@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
-from qtasks_core.errors import AddManyError
+from qtasks_core.errors import AddManyError, UnboundTaskError
 from qtasks_core.options import CallOptions, checked_call
 from qtasks_core.task import AddCall, BlockingTask, Task
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from qtasks_core.app import App
     from qtasks_core.definition import TaskDefinition
+    from qtasks_core.homes import Bound, Home
     from qtasks_core.options import Draft
 
 __all__ = [
@@ -37,15 +38,13 @@ class TaskFunction(Generic[P, R, C]):
     """A registered function: calling it runs it here and now, `add_task` queues the call.
 
     Parameters:
-        app: The app that it is registered with.
-        definition: Its definition.
+        home: The app that it is registered with, or those that took it.
     """
 
-    def __init__(self, app: App, definition: TaskDefinition) -> None:
-        self.app = app
-        self.definition = definition
+    def __init__(self, home: Bound | Home) -> None:
+        self._home = home
         self.options: CallOptions = {}
-        functools.update_wrapper(self, definition.function)
+        functools.update_wrapper(self, home.definition.function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
         """Run the plain function; the context of the task that runs now is passed on where it wants one."""
@@ -55,9 +54,38 @@ class TaskFunction(Generic[P, R, C]):
         return f"<{type(self).__name__} {self.name}>"
 
     @property
+    def app(self) -> App:
+        """The app that it is registered with.
+
+        Raises:
+            UnboundTaskError: There is none yet, or it is not clear which one is meant.
+        """
+        return self._home.find().app
+
+    @property
+    def definition(self) -> TaskDefinition:
+        """Its definition."""
+        return self._home.definition
+
+    @property
     def name(self) -> str:
         """The name under which it is registered."""
         return self.definition.name
+
+    def named(self, name: str) -> tuple[TaskDefinition, App | None] | None:
+        """Return the task under the name that it has in an app, and the app where this process has it."""
+        return self._home.named(name)
+
+    def bound_to(self, app: App) -> Self:
+        """Return the same task as a given app has it; see `Registration.bind`."""
+        home = self._home.of(app)
+        if home is None:
+            raise UnboundTaskError(
+                f"task {self.name!r} does not belong to the app {app.name!r}: use app.include_router"
+            )
+        other = copy.copy(self)
+        other._home = home  # noqa: SLF001  # of the same class
+        return other
 
     def with_options(self, **options: Unpack[CallOptions]) -> Self:
         """Return the same task with options for its next calls, instead of those set before; see `CallOptions`.
@@ -69,14 +97,18 @@ class TaskFunction(Generic[P, R, C]):
         other.options = checked_call(options)
         return other
 
-    def _draft(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Draft:
-        return self.app.draft(self.name, args, kwargs, self.options, self.definition)
+    def _draft(self, home: Bound, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Draft:
+        app, definition = home
+        return app.draft(definition.name, args, kwargs, self.options, definition)
 
-    def _drafts(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[Draft]:
-        return [self._draft((), call) if isinstance(call, Mapping) else self._draft(tuple(call), {}) for call in calls]
+    def _drafts(self, home: Bound, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[Draft]:
+        return [
+            self._draft(home, (), call) if isinstance(call, Mapping) else self._draft(home, tuple(call), {})
+            for call in calls
+        ]
 
-    async def _send(self, draft: Draft) -> Task[R]:
-        return Task(self.app, await self.app.add(draft), self.definition.returns)
+    async def _send(self, home: Bound, draft: Draft) -> Task[R]:
+        return Task(home.app, await home.app.add(draft), home.definition.returns)
 
 
 class AsyncTaskFunction(TaskFunction[P, R, C]):
@@ -89,9 +121,11 @@ class AsyncTaskFunction(TaskFunction[P, R, C]):
             TypeError: The function could not be called like this.
             SendRefusedError: (when awaited) it is certainly not queued.
             SendUnknownError: (when awaited) it may be queued.
+            UnboundTaskError: It is of a router and belongs to no app yet, or to several.
         """
-        draft = self._draft(args, kwargs)
-        return AddCall(self.name, lambda: self._send(draft))
+        home = self._home.find()
+        draft = self._draft(home, args, kwargs)
+        return AddCall(draft.task_name, lambda: self._send(home, draft))
 
     async def add_many(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[Task[R]]:
         """Queue many calls in as few round trips as possible.
@@ -103,7 +137,8 @@ class AsyncTaskFunction(TaskFunction[P, R, C]):
             TypeError: One could not be called like this; nothing was sent.
             AddManyError: Some were not accepted; has the tasks that were.
         """
-        return await send_many(self.app, self._drafts(calls), self.definition.returns)
+        home = self._home.find()
+        return await send_many(home.app, self._drafts(home, calls), home.definition.returns)
 
 
 class BlockingTaskFunction(TaskFunction[P, R, C]):
@@ -112,21 +147,22 @@ class BlockingTaskFunction(TaskFunction[P, R, C]):
     @property
     def aio(self) -> AsyncTaskFunction[P, R, C]:
         """The awaitable form of the same task."""
-        other: AsyncTaskFunction[P, R, C] = AsyncTaskFunction(self.app, self.definition)
+        other: AsyncTaskFunction[P, R, C] = AsyncTaskFunction(self._home)
         other.options = self.options
         return other
 
     def add_task(self, *args: P.args, **kwargs: P.kwargs) -> BlockingTask[R]:
         """Queue a call; return when it is safe. Raises as `AsyncTaskFunction.add_task`."""
-        draft = self._draft(args, kwargs)
-        record = self.app.portal.call(self.app.add, draft, hint="task.aio.add_task(…)")
-        return BlockingTask(self.app, record, self.definition.returns)
+        home = self._home.find()
+        draft = self._draft(home, args, kwargs)
+        record = home.app.portal.call(home.app.add, draft, hint="task.aio.add_task(…)")
+        return BlockingTask(home.app, record, home.definition.returns)
 
     def add_many(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[BlockingTask[R]]:
         """Queue many calls in as few round trips as possible; see `AsyncTaskFunction.add_many`."""
-        drafts = self._drafts(calls)
-        returns = self.definition.returns
-        return self.app.portal.call(_send_many_blocking, self.app, drafts, returns, hint="task.aio.add_many(…)")
+        app, definition = home = self._home.find()
+        drafts = self._drafts(home, calls)
+        return app.portal.call(_send_many_blocking, app, drafts, definition.returns, hint="task.aio.add_many(…)")
 
 
 class AsyncCaller:

@@ -50,7 +50,13 @@ class Control:
                 raise ResultExpiredError(f"nothing is known of task {uuid}: it expired, or never was")
             if record.status in FINAL:
                 return False
-        await self._channel("cancel a running task").put(f"{CANCEL_PREFIX}{uuid}", reason.encode(), _TTL_S)
+        channel = self._channel("cancel a running task")
+        await channel.put(f"{CANCEL_PREFIX}{uuid}", reason.encode(), _TTL_S)
+        if isinstance(self._storage, Storage):
+            record = (await self._storage.get([uuid]))[0]
+            if record is not None and record.status in FINAL:  # it ended meanwhile: nobody else takes this back
+                await channel.put(f"{CANCEL_PREFIX}{uuid}", None)
+                return record.status == "cancel"
         return True
 
     async def pause(self, queue: str) -> None:

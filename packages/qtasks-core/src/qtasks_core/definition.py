@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
@@ -35,7 +36,7 @@ class TaskDefinition:
 
     def __init__(self, function: Callable[..., Any], **options: Unpack[AllTaskOptions]) -> None:
         self.name = _name_of(function, options.get("name"))
-        self.options = checked_options(self.name, options)
+        self.options = checked_options(f"task {self.name!r}", options)
         self.function = function
         self.kind: Kind = _kind_of(function)
         self.queue = self.options["queue"]
@@ -47,6 +48,14 @@ class TaskDefinition:
             function, self.name, echo=self.options["echo"], is_async=self.kind.startswith("async")
         )
         self.signature = Signature(function, self.name, [place.name for place in self.provided])
+
+    def renamed(self, name: str) -> TaskDefinition:
+        """Return the same task under another name."""
+        other = copy.copy(self)
+        other.name = name
+        other.options = {**self.options, "name": name}
+        other.signature = Signature(self.function, name, [place.name for place in self.provided])
+        return other
 
     @property
     def description(self) -> str:
@@ -88,13 +97,17 @@ class TaskRegistry:
         Raises:
             RegistrationError: Its name is taken; shows both places.
         """
+        self.check(definition)
+        self._tasks[definition.name] = definition
+
+    def check(self, definition: TaskDefinition) -> None:
+        """Raise what `add` would raise."""
         taken = self._tasks.get(definition.name)
         if taken is not None and taken.place != definition.place:
             raise RegistrationError(
                 f"task {definition.name!r} is declared twice: at {taken.place} and at {definition.place}; "
                 "give one of them another name: @app.task(name=…)"
             )
-        self._tasks[definition.name] = definition
 
     def get(self, name: str) -> TaskDefinition | None:
         """Return the definition of that name, or None."""

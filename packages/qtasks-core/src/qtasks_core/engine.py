@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from qtasks_core.contract import Storage
 from qtasks_core.control import Control
 from qtasks_core.errors import (
@@ -18,6 +20,7 @@ from qtasks_core.errors import (
 )
 from qtasks_core.group_commit import Backoff, BufferLimits, GroupCommit
 from qtasks_core.outgoing import encode_draft
+from qtasks_core.unique import UniqueKeys, keeps_unique
 from qtasks_core.writes import add_writer
 
 if TYPE_CHECKING:
@@ -140,19 +143,23 @@ class Engine:
             SendRefusedError: It is certainly not queued.
             SendUnknownError: It may be queued.
             CodecError: An argument cannot travel.
+            ConfigError: Nothing here can keep its unique key unique.
         """
         addition = await self._prepare(draft)
-        try:
-            await self._adds.submit(addition, len(addition[1].body), self.config.send_timeout)
-        except Exception as error:  # noqa: BLE001  # sorted by _added
-            return await self._added(addition, draft, error)
-        return await self._added(addition, draft, None)
+        answer = await self._claimed(addition[0])
+        if answer is None:
+            try:
+                await self._adds.submit(addition, len(addition[1].body), self.config.send_timeout)
+            except Exception as error:  # noqa: BLE001  # sorted by _added
+                answer = error
+        return await self._added(addition, draft, answer)
 
     async def add_many(self, drafts: Sequence[Draft]) -> list[TaskRecord | Exception]:
         """Send many tasks in as few writes as possible; return a record or an error for each, as `add` would."""
         prepared = [await self._try_prepare(draft) for draft in drafts]
         additions = [one for one in prepared if not isinstance(one, Exception)]
-        sized = [(addition, len(addition[1].body)) for addition in additions]
+        claimed = await self._all_claimed(additions)
+        sized = [(addition, len(addition[1].body)) for addition in additions if id(addition) not in claimed]
         answers = iter(await self._adds.submit_many(sized, self.config.send_timeout))
         results: list[TaskRecord | Exception] = []
         for draft, one in zip(drafts, prepared, strict=True):
@@ -160,7 +167,7 @@ class Engine:
                 results.append(one)
                 continue
             try:
-                results.append(await self._added(one, draft, next(answers)))
+                results.append(await self._added(one, draft, claimed.get(id(one)) or next(answers)))
             except Exception as error:  # noqa: BLE001  # one task's error is its own
                 results.append(error)
         return results
@@ -220,6 +227,10 @@ class Engine:
         await self.start(self.config.send_timeout, control=True)
         return Control(self.broker, self.storage, self.global_config)
 
+    def unique_keys(self) -> UniqueKeys:
+        """Return what holds unique keys where the server does not do it in the step that adds a task."""
+        return UniqueKeys(self.global_config, self.storage, self.context.clock, self.config.send_timeout)
+
     async def ensure_started(self) -> None:
         """Start on first use, within `send_timeout`."""
         if not self.is_started:
@@ -251,6 +262,33 @@ class Engine:
             record = await self.triggers.replace(self._storage_add, "record", storage=self.storage, record=record)
         return record, envelope
 
+    async def _all_claimed(self, additions: Sequence[Addition]) -> dict[int, Exception]:
+        """Return what stands in the way of some; of several with one key the first of the batch holds it."""
+        found: dict[int, Exception] = {}
+        firsts: dict[str, UUID] = {}
+        for addition in additions:
+            record = addition[0]
+            if record.unique_key is None or keeps_unique(self.broker, self.storage):
+                continue
+            first = firsts.get(record.unique_key)
+            answer = await self._claimed(record) if first is None else AlreadyExists(first)
+            if answer is None:
+                firsts[record.unique_key] = record.uuid
+            else:
+                found[id(addition)] = answer
+        return found
+
+    async def _claimed(self, record: TaskRecord) -> Exception | None:
+        """Hold the unique key of a task where the server does not do it; return what stands in its way."""
+        if record.unique_key is None or keeps_unique(self.broker, self.storage):
+            return None
+        try:
+            await self.start(self.config.send_timeout, control=True)
+            holder = await self.unique_keys().claim(record)
+        except Exception as error:  # noqa: BLE001  # one task's error is its own
+            return error
+        return None if holder is None else AlreadyExists(holder)
+
     async def _added(self, addition: Addition, draft: Draft, error: Exception | None) -> TaskRecord:
         record = addition[0]
         if isinstance(error, AlreadyExists):
@@ -258,6 +296,8 @@ class Engine:
         elif isinstance(error, SendUnknownError):
             raise SendUnknownError(str(error), draft.uuid) from None
         elif error is not None:
+            if record.unique_key is not None and not keeps_unique(self.broker, self.storage):
+                await self.unique_keys().free(record.unique_key, record.uuid)
             raise error
         if self._after or self._broker_after:
             await self._notify_added(draft)
@@ -280,6 +320,8 @@ class Engine:
             there = (await self.storage.get([uuid]))[0]
             if there is not None:
                 return there
+        elif uuid != record.uuid:
+            return msgspec.structs.replace(record, uuid=uuid)  # all that a mailbox needs to wait for it
         if uuid == record.uuid:
             return record
         raise ResultExpiredError(f"the task {uuid} that is there already has ended and its record is gone")

@@ -5,6 +5,7 @@ QTasksError
 │   ├── UnknownSchemeError                no installed package serves this URL scheme
 │   └── PluginError                       a plugin is broken, incompatible, or changes what it may not
 ├── RegistrationError (ValueError)        a task cannot be declared like this
+├── UnboundTaskError (RuntimeError)       a task of a router is called before an app has it
 ├── BlockingCallError (RuntimeError)      a blocking call on a thread that runs an event loop
 ├── WireError (ValueError)                a body cannot be read
 │   └── UnknownWireError                  written by a newer major version, or with a codec that is not installed
@@ -77,6 +78,7 @@ __all__ = [
     "TaskSignal",
     "TaskTimeoutError",
     "UnavailableError",
+    "UnboundTaskError",
     "UnknownSchemeError",
     "UnknownWireError",
     "WireError",
@@ -101,6 +103,10 @@ class PluginError(ConfigError):
 
 class RegistrationError(QTasksError, ValueError):
     """A task cannot be declared like this."""
+
+
+class UnboundTaskError(QTasksError, RuntimeError):
+    """A task that was declared without an app belongs to none yet, or to several."""
 
 
 class BlockingCallError(QTasksError, RuntimeError):

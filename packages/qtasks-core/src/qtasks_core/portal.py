@@ -86,6 +86,9 @@ class Portal:
         """
         with self._lock:
             loop, self._loop = self._loop, None
+            if self._closes_at_exit:  # else the app would live as long as the process
+                self._closes_at_exit = False
+                atexit.unregister(self._close_at_exit)
         if loop is None or loop.is_closed():
             return
         timeout_s = _EXIT_TIMEOUT_S + beyond_s

@@ -137,38 +137,38 @@ EXPECTED = {
 ALIKE = 0.65
 
 
-def checked_options(task: str, options: Mapping[str, Any]) -> AllTaskOptions:
+def checked_options(owner: str, options: Mapping[str, Any]) -> AllTaskOptions:
     """Return all options of a task, each as its type says; what is no option is kept in `extra`, for plugins.
 
     Parameters:
-        task: The task's name, for messages.
+        owner: Whose they are, for messages.
         options: What was given.
 
     Raises:
         RegistrationError: A value does not fit, or an extra one is named almost like an option.
     """
     known = {name: value for name, value in options.items() if name in DEFAULTS}
-    found: dict[str, Any] = {**DEFAULTS, **{name: _checked(task, name, value) for name, value in known.items()}}
+    found: dict[str, Any] = {**DEFAULTS, **{name: _checked(owner, name, value) for name, value in known.items()}}
     extra = {name: value for name, value in options.items() if name not in DEFAULTS}
     for name in extra:
-        _refuse_typo(task, name)
+        _refuse_typo(owner, name)
     found["extra"] = {**found["extra"], **extra}
     if found["max_time"] is not None:
         if found["timeout"] is not None:
-            raise RegistrationError(f"task {task!r}: timeout and max_time are one option: expected one of them")
+            raise RegistrationError(f"{owner}: timeout and max_time are one option: expected one of them")
         found["timeout"] = found["max_time"]
     return found  # type: ignore[return-value]  # every key is there, with a checked value
 
 
-def _checked(task: str, name: str, value: object) -> object:
+def _checked(owner: str, name: str, value: object) -> object:
     check = _CHECKS.get(name)
     try:
         return msgspec.convert(value, _types()[name]) if check is None else check(value)
     except ConfigError as error:  # it says what was expected
-        raise RegistrationError(f"task {task!r}: {name}: {error}") from None
+        raise RegistrationError(f"{owner}: {name}: {error}") from None
     except (msgspec.ValidationError, TypeError, ValueError):
         raise RegistrationError(
-            f"task {task!r}: {name}: expected {EXPECTED.get(name, 'true or false')}, got {value!r}"
+            f"{owner}: {name}: expected {EXPECTED.get(name, 'true or false')}, got {value!r}"
         ) from None
 
 
@@ -177,10 +177,10 @@ def _types() -> Mapping[str, Any]:
     return get_type_hints(AllTaskOptions, include_extras=True)
 
 
-def _refuse_typo(task: str, name: str) -> None:
+def _refuse_typo(owner: str, name: str) -> None:
     near = difflib.get_close_matches(name, DEFAULTS, 1, ALIKE)
     if near:
-        raise RegistrationError(f"task {task!r}: {name}: did you mean {near[0]}? (as an extra: extra={{{name!r}: …}})")
+        raise RegistrationError(f"{owner}: {name}: did you mean {near[0]}? (as an extra: extra={{{name!r}: …}})")
 
 
 def _function_or_none(value: Any) -> Any:

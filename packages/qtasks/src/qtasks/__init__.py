@@ -7,6 +7,28 @@ from __future__ import annotations
 
 from qtasks_core.blocking import QueueTasks
 from qtasks_core.config import QueueConfig
+from qtasks_core.gathering import as_completed_blocking as as_completed
+from qtasks_core.gathering import gather_blocking as gather
+from qtasks_core.routers import AsyncRouter, SyncRouter
+from qtasks_core.routers import SyncRouter as Router
+from qtasks_core.shared import shared_task
+from qtasks_core.task import Progress, StreamRestart
+from qtasks_core.task_context import BlockingTaskContext as TaskContext
+from qtasks_core.task_context import current_context
 from qtasks_core.version import __version__
 
-__all__ = ["QueueConfig", "QueueTasks", "__version__"]
+__all__ = [
+    "AsyncRouter",
+    "Progress",
+    "QueueConfig",
+    "QueueTasks",
+    "Router",
+    "StreamRestart",
+    "SyncRouter",
+    "TaskContext",
+    "__version__",
+    "as_completed",
+    "current_context",
+    "gather",
+    "shared_task",
+]

@@ -52,14 +52,16 @@ class Commands:
         """Queues that nothing is taken from."""
 
     async def start(self) -> None:
-        """Watch, and return when the pauses that stand are known: a worker must not take from a paused queue first."""
+        """Watch, and return when what stands is known: what is paused or cancelled must not be taken or run first."""
         if self._global_config is None or self._watchers:
             return
         try:
             found = await self._global_config.list(PAUSE_PREFIX)
             self.paused = {key.removeprefix(PAUSE_PREFIX) for key, one in found.items() if one.value is not None}
+            for key, one in (await self._global_config.list(CANCEL_PREFIX)).items():
+                self._on_cancel(key.removeprefix(CANCEL_PREFIX), one.value)
         except UnavailableError as error:
-            logger.warning("the global config is away: %s; pauses are heard later", error)
+            logger.warning("the global config is away: %s; cancels and pauses are heard later", error)
         self._watchers = [
             asyncio.create_task(self._watch(self._global_config, prefix, told, known))
             for prefix, told, known in (

@@ -74,8 +74,8 @@ class Executors:
         key = wanted if isinstance(wanted, type) else id(wanted)
         found = self._made.get(key)
         if found is None:
-            found = wanted(self._concurrency, self._app.triggers) if isinstance(wanted, type) else wanted
-            if not all(hasattr(found, name) for name in ("start", "stop", "run", "stops")):
+            if not all(hasattr(wanted, name) for name in ("start", "stop", "run", "stops")):
                 raise ConfigError(f"{what}: expected a TaskExecutor or its class, got {wanted!r}")
+            found = wanted(self._concurrency, self._app.triggers) if isinstance(wanted, type) else wanted
             self._made[key] = found
         return found

@@ -84,6 +84,7 @@ class OutcomeMaker:
             due_at=None,
             parked_at=None,
         )
+        record.attempt = again.attempt  # what waits is the next one
         return Outcome(execution.delivery, Retry(again), record)
 
     def cancelled(self, execution: TaskExecution, reason: str, now: float) -> Outcome:

@@ -27,6 +27,7 @@ from qtasks_testing.kit.features.contexts import ContextSuite
 from qtasks_testing.kit.features.generators import GeneratorSuite
 from qtasks_testing.kit.features.priorities import PrioritySuite
 from qtasks_testing.kit.features.queues import QueuesSuite
+from qtasks_testing.kit.features.refusals import RefusalsSuite
 from qtasks_testing.kit.features.retries import RetrySuite
 from qtasks_testing.kit.features.timeouts import TimeoutSuite
 from qtasks_testing.kit.features.times import TimesSuite
@@ -62,6 +63,7 @@ __all__ = [
     "KitContext",
     "PrioritySuite",
     "QueuesSuite",
+    "RefusalsSuite",
     "ResultsSuite",
     "RetrySuite",
     "SenderSuite",

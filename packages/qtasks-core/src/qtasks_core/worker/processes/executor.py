@@ -141,12 +141,13 @@ class ProcessTaskExecutor(TaskExecutor):
             TaskTimeoutError: It took longer than its timeout; its process is killed.
             TaskProcessError: Its process died.
         """
-        app, call = self._required(self._app), self._message_of(execution)
+        pool, app = self._required(self._pool), self._required(self._app)
+        call = self._message_of(execution)
 
         def mark(sent: Mark) -> None:
             execution.context.progress(sent.done, sent.total, sent.message)
 
-        async with self._required(self._pool).lend() as process:
+        async with pool.lend() as process:
             running = process.run(call, take, mark)
             limit_s = getattr(execution, "timeout", None)
             raw = await (running if limit_s is None else within(limit_s, running))

@@ -74,8 +74,9 @@ def find(place: Place) -> tuple[TaskDefinition, App | None]:
     except AttributeError:
         raise ConfigError(f"task {place.name!r}: there is no {place.module}:{place.qualname}") from None
     for one in (_look_up(module, place.qualname), *vars(module).values()):
-        if isinstance(one, TaskFunction) and one.name == place.name and one.definition.function is function:
-            return one.definition, one.app
+        known = one.named(place.name) if _function_of(one) is function and isinstance(one, TaskFunction) else None
+        if known is not None:
+            return known
     if place.has_handler:
         raise ConfigError(f"task {place.name!r}: {place.module} does not keep what app.task(…) returned in a variable")
     return TaskDefinition(function, name=place.name, echo=place.echo), None

@@ -126,6 +126,7 @@ class AtMostOnceSuite(FeatureSuite):
 
             async with stage.worker(app, name="next"):
                 await app.core.evict("lost")
+                await tasks[0].wait(stage.patience_s)
                 long.go_on.set()
                 for task in tasks:
                     await task.wait(stage.patience_s)

@@ -430,7 +430,7 @@ class GeneratorSuite(FeatureSuite):
             task = await numbers.add_task()
             async with aclosing(task.stream()) as stream:
                 assert await anext(stream) == 0
-                await (await app.get(task.uuid)).wait(stage.patience_s)
+                await task.wait(stage.patience_s)
                 assert [number async for number in stream] == list(range(1, 2000))
 
     @pytest.mark.parametrize(("where", "many"), [("loop", MANY), ("thread", MANY // 5)])

@@ -15,7 +15,6 @@ from qtasks_testing.polling import eventually
 if TYPE_CHECKING:
     from qtasks_core.aio import QueueTasks
     from qtasks_core.calls import AsyncTaskFunction
-    from qtasks_core.control import Control
     from qtasks_testing.kit.features.stage import Stage
 
 __all__ = ["QueuesSuite"]
@@ -32,10 +31,6 @@ class _Marks:
             self.ran.append(name)
 
         self.task: AsyncTaskFunction[[str], None, Any] = mark
-
-
-async def _control(app: QueueTasks) -> Control:
-    return await app.core.engine().control()
 
 
 async def _until_paused(stage: Stage, marks: _Marks, queue: str) -> int:
@@ -146,38 +141,36 @@ class QueuesSuite(FeatureSuite):
             await go_on.wait()
             return "done"
 
-        control = await _control(app)
         async with stage.worker(app, queues=("a", "b")):
             running = await long.add_task()
             await asyncio.wait_for(began.wait(), stage.patience_s)
-            await control.pause("a")
+            await app.pause("a")
             waits = await _until_paused(stage, marks, "a")
 
             await marks.task.with_options(queue="b").add_task("b").result(stage.patience_s)
             go_on.set()
             assert await running.result(stage.patience_s) == "done"
             assert f"a {waits}" not in marks.ran
-            assert await control.paused() == ["a"]
+            assert await app.paused() == ["a"]
 
-            await control.resume("a")
+            await app.resume("a")
             await eventually(lambda: f"a {waits}" in marks.ran, stage.patience_s)
-            assert await control.paused() == []
+            assert await app.paused() == []
 
     @requires(COMMANDS)
     async def test_a_pause_outlives_the_worker(self, stage: Stage) -> None:
         """A worker that starts later takes nothing from the queue before it is resumed."""
         app = stage.app()
         marks = _Marks(app)
-        control = await _control(app)
         async with stage.worker(app, queues=("a", "b")):
-            await control.pause("a")
+            await app.pause("a")
             waits = await _until_paused(stage, marks, "a")
         async with stage.worker(app, queues=("a", "b")):
             await marks.task.with_options(queue="b").add_task("b").result(stage.patience_s)
             await asyncio.sleep(stage.silence_s)
             assert f"a {waits}" not in marks.ran
 
-            await control.resume("a")
+            await app.resume("a")
             await eventually(lambda: f"a {waits}" in marks.ran, stage.patience_s)
 
     @requires(COMMANDS)
@@ -185,17 +178,16 @@ class QueuesSuite(FeatureSuite):
         """It waits, and works when one is resumed."""
         app = stage.app()
         marks = _Marks(app)
-        control = await _control(app)
         for queue in ("a", "b"):
-            await control.pause(queue)
+            await app.pause(queue)
             await marks.task.with_options(queue=queue).add_task(queue)
 
         async with stage.worker(app, queues=("a", "b")):
             await asyncio.sleep(stage.silence_s)
             assert marks.ran == []
-            await control.resume("b")
+            await app.resume("b")
             await eventually(lambda: marks.ran == ["b"], stage.patience_s)
-            await control.resume("a")
+            await app.resume("a")
             await eventually(lambda: marks.ran == ["b", "a"], stage.patience_s)
 
     @requires(COMMANDS)
@@ -203,11 +195,10 @@ class QueuesSuite(FeatureSuite):
         """The queue that may run one at a time is paused and resumed like any other."""
         app = stage.app(queue_concurrency={"a": 1})
         marks = _Marks(app)
-        control = await _control(app)
         async with stage.worker(app, queues=("a",)):
-            await control.pause("a")
+            await app.pause("a")
             waits = await _until_paused(stage, marks, "a")
-            await control.resume("a")
+            await app.resume("a")
             more = [await marks.task.with_options(queue="a").add_task(f"more {number}") for number in range(5)]
             await gather(*more, timeout=stage.patience_s)
 

@@ -1,0 +1,71 @@
+"""What is declared with an app, through either of its faces: tasks, routers and middlewares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from qtasks_core.calls import TaskFunction
+from qtasks_core.definition import TaskDefinition
+from qtasks_core.errors import RegistrationError
+from qtasks_core.homes import Bound
+from qtasks_core.routers import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtasks_core.app import App
+    from qtasks_core.middlewares import TaskMiddleware
+
+__all__ = ["Registration"]
+
+F = TypeVar("F", bound=TaskFunction[..., Any, Any])
+
+
+class Registration:
+    """The half of an app's face that is used while modules are imported."""
+
+    core: App
+
+    def include_router(self, router: Router, prefix: str = "") -> None:
+        """Take all tasks of a router, also those that are declared later.
+
+        Parameters:
+            router: Of either face.
+            prefix: Before each name, with a dot.
+
+        Raises:
+            RegistrationError: A name is taken (shows both places; nothing is taken then), or it is included already.
+        """
+        if not isinstance(router, Router):
+            raise RegistrationError(f"include_router: expected a Router, got {router!r}")
+        router.include_in(self.core, prefix)
+
+    def bind(self, task: F) -> F:
+        """Return a task of a router, or a shared one, as this app has it: for processes with several apps.
+
+        Parameters:
+            task: What `@router.task` or `@shared_task` returned.
+
+        Raises:
+            UnboundTaskError: The app has not taken it.
+            RegistrationError: It is no task.
+        """
+        if not isinstance(task, TaskFunction):
+            raise RegistrationError(f"bind: expected a task, got {task!r}")
+        return task.bound_to(self.core)
+
+    def add_middleware(self, middleware: TaskMiddleware | type[TaskMiddleware]) -> None:
+        """Put a middleware around all tasks of the app, inside of those that were added before.
+
+        Parameters:
+            middleware: The middleware, or its class, of which an object is made.
+
+        Raises:
+            ConfigError: It is none, or overrides no step; or it goes around runs and a worker is at work.
+        """
+        self.core.add_middleware(middleware)
+
+    def _declare(self, wrap: Callable[[Bound], Any], function: Any, options: dict[str, Any]) -> Any:
+        definition = TaskDefinition(function, **options)
+        self.core.declare(definition)
+        return wrap(Bound(self.core, definition))
