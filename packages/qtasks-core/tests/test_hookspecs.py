@@ -106,7 +106,6 @@ SITES_TO_COME = frozenset(
         "qtasks_configure",
         "qtasks_register_injector",
         "qtasks_register_task",
-        "qtasks_stop",
         "stats_inspect",
         "storage_add_process",
         "storage_delete_finished_tasks",
@@ -118,7 +117,7 @@ SITES_TO_COME = frozenset(
 )
 
 # Called where one worker that runs two tasks does not come: other processes, other workers' tasks, parked tasks.
-NOT_IN_A_SHORT_LIFE = {"broker_running_older_tasks", "broker_update", "starter_start", "starter_stop"}
+NOT_IN_A_SHORT_LIFE = {"qtasks_stop", "broker_running_older_tasks", "broker_update", "starter_start", "starter_stop"}
 
 
 class Row(NamedTuple):

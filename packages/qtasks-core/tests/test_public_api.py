@@ -24,6 +24,7 @@ PUBLIC = (
     "qtasks_core.config",
     "qtasks_core.contract",
     "qtasks_core.errors",
+    "qtasks_core.events",
     "qtasks_core.forks",
     "qtasks_core.gathering",
     "qtasks_core.hookspecs",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qtasks_core.calls import TaskFunction
 from qtasks_core.definition import TaskDefinition
 from qtasks_core.errors import RegistrationError
+from qtasks_core.events import Events
 from qtasks_core.homes import Bound
 from qtasks_core.routers import Router
 
@@ -64,6 +65,11 @@ class Registration:
             ConfigError: It is none, or overrides no step; or it goes around runs and a worker is at work.
         """
         self.core.add_middleware(middleware)
+
+    @property
+    def events(self) -> Events:
+        """Functions that are told of what happens: `@app.events.on.task_error` and others; see `On`."""
+        return Events(self.core)
 
     def _declare(self, wrap: Callable[[Bound], Any], function: Any, options: dict[str, Any]) -> Any:
         definition = TaskDefinition(function, **options)

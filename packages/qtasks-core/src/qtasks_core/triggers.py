@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from qtasks_core.hookspecs._kept import Kept
 
-__all__ = ["Implementation", "Replace", "Triggers"]
+__all__ = ["Implementation", "Replace", "Triggers", "checked_arguments"]
 
 logger = logging.getLogger("qtasks.triggers")
 
@@ -235,15 +235,32 @@ def _check(
         if options.get("optionalhook"):
             return
         raise ConfigError(f"{who}: there is no trigger {trigger!r}{_suggestion(trigger, known)}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigError(f"{who}: {trigger}: expected a function or a coroutine function, got a generator function")
     if inspect.iscoroutinefunction(function) and is_synchronous(getattr(manager.hook, trigger).spec.function):
         raise ConfigError(f"{who}: {trigger} is called where no event loop runs: expected a def, got an async def")
-    given = _arguments_of(trigger, manager)
+    checked_arguments(who, trigger, function, _arguments_of(trigger, manager))
+
+
+def checked_arguments(who: str, what: str, function: Callable[..., Any], given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which of the given arguments a function takes.
+
+    Parameters:
+        who: Whose function it is, for messages.
+        what: What calls it, for messages.
+        function: A function or a coroutine function.
+        given: The names of the arguments, each given by name.
+
+    Raises:
+        ConfigError: It wants another one, or is a generator function.
+    """
+    if not callable(function):
+        raise ConfigError(f"{who}: expected a function, got {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(f"{who}: {what}: expected a function or a coroutine function, got a generator function")
     for name, parameter in inspect.signature(function).parameters.items():
         if not _can_be_called_with(parameter, given):
             hint = _hint(name, given)
-            raise ConfigError(f"{who}: {trigger} gives {', '.join(given)} by name, not {name!r}{hint}")
+            raise ConfigError(f"{who}: {what} gives {', '.join(given)} by name, not {name!r}{hint}")
+    return _taken(function, given)
 
 
 def _can_be_called_with(parameter: Parameter, given: tuple[str, ...]) -> bool:

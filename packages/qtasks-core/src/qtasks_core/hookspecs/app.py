@@ -65,9 +65,9 @@ def qtasks_get(qtasks: AppFace, broker: Broker, task: TaskSnapshot[Any]) -> Task
 
 @hookspec
 def qtasks_stop(qtasks: AppFace, starter: Starter) -> None:
-    """Called when the app is about to stop.
+    """Called when the app is about to stop: a worker in this process is asked to end, its tasks may still finish.
 
-    Notifies. Not hot. The result is ignored. Since 0.1.
+    Notifies. Not hot. Goes before `worker_stop`. The result is ignored. Since 0.1.
     """
 
 

@@ -97,6 +97,7 @@ class WorkerLife:
             yield
         finally:
             logger.info("stopping: %d tasks are running", self.worker.running)
+            await self._tell_of_stop()
             await self.worker.drain(self._timeout_s)
             announcing.cancel()
             await asyncio.wait([announcing])
@@ -104,6 +105,11 @@ class WorkerLife:
             await self.worker.stop()
             if self.worker.unwritten:
                 logger.error("%d outcomes could not be written: their tasks will run again", self.worker.unwritten)
+
+    async def _tell_of_stop(self) -> None:
+        triggers = self._app.triggers
+        if chain := triggers.of("qtasks_stop"):
+            await triggers.notify(chain, qtasks=self._app.face, starter=self._app.starter)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Wait for *work*; return False when a stop was asked for before it was done."""
