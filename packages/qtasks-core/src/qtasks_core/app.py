@@ -78,6 +78,8 @@ class App:
         self.sources = sources.resolved()
         self.task_executor = task_executor
         self.face: AppFace | None = None
+        self.imported_as: tuple[str, str] | None = None
+        """Module and attribute by which the command line found it; None in other programs."""
         self._starter = starter
         self._result_decoders: dict[tuple[str, Any], Callable[[bytes], Any]] = {}
         self._objects = SharedObjects()

@@ -75,7 +75,7 @@ async def test_an_app_that_is_not_known_says_so(app: QueueTasks, running: Runnin
     """A function whose module does not hold what `app.task` returned."""
     name = declare(app, functions.name_of_app)
     async with running(app):
-        with pytest.raises(TaskFailedError, match="the app is not known in this process: import it"):
+        with pytest.raises(TaskFailedError, match="the app is not known in this process: import it in"):
             await name.add_task().result(timeout=20)
 
 

@@ -11,17 +11,17 @@ import pytest
 
 from processes import functions
 from processes.bench import declare
+from qtasks_core.aio import QueueTasks
 from qtasks_core.definition import TaskDefinition
 from qtasks_core.errors import ConfigError
 from qtasks_core.worker.processes import ProcessTaskExecutor
 from qtasks_core.worker.processes.messages import Place
-from qtasks_core.worker.processes.places import find, main_of, place_of
+from qtasks_core.worker.processes.places import find, find_app, main_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from processes.bench import Running
-    from qtasks_core.aio import QueueTasks
 
 
 def _nested() -> Callable[..., Any]:
@@ -113,6 +113,29 @@ def test_a_handler_must_be_found_too() -> None:
     place = place_of(TaskDefinition(functions.count, generate_handler=functions.tenfold))
     with pytest.raises(ConfigError, match=r"task 'count': processes.functions does not keep what app.task\(…\) return"):
         find(place)
+
+
+def test_the_app_knows_its_tasks() -> None:
+    """Where the app is known, a task has the options that it has there, whoever keeps it in a variable."""
+    app = QueueTasks("other", "memory://")
+    app.task(name="mine", generate_handler=functions.tenfold)(functions.count)
+    definition, found = find(place_of(app.core.registry.as_mapping()["mine"]), app.core)
+
+    assert app.core is found
+    assert functions.tenfold is definition.options["generate_handler"]
+
+
+def test_the_app_of_the_command_line_is_imported() -> None:
+    """By the name that was given there; one that is not there is told, and done without."""
+    assert functions.app.core is find_app("processes.functions", "app")
+    assert find_app("processes.functions", "square") is None
+
+
+@pytest.mark.parametrize("place", [("no.such.module", "app"), ("processes.functions", "nothing")])
+def test_an_app_that_is_not_there_is_done_without(place: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    """With a warning: tasks that do not need it run."""
+    assert find_app(*place) is None
+    assert f"the app is not known in a process for tasks: {':'.join(place)}" in caplog.text
 
 
 def test_a_place_that_is_empty_there_is_told() -> None:

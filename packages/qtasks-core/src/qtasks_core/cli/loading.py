@@ -80,7 +80,9 @@ def load_app(text: str | None) -> App:
     if sys.path[:1] != [here]:
         sys.path.insert(0, here)
     module = _import(ref, here)
-    return _core_of(ref, module, _attribute(ref, module))
+    app = _core_of(ref, module, _attribute(ref, module))
+    app.imported_as = (ref.module, ref.attribute)
+    return app
 
 
 # ---------------------------------------------------------------- the reference

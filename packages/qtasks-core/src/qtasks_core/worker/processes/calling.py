@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
     from uuid import UUID
 
-    from qtasks_core.app import AppFace
+    from qtasks_core.app import App, AppFace
     from qtasks_core.contract import Message
     from qtasks_core.task_context import TaskContext
     from qtasks_core.worker.processes.link import Link
@@ -38,14 +38,16 @@ class Caller:
         place: Where its function stands.
         setup: Limits and the codec.
         link: To the worker.
+        app: The worker's app, where it is known here.
 
     Raises:
         ConfigError: The function is not there.
         UnknownWireError: The codec is not installed here.
     """
 
-    def __init__(self, place: Place, setup: Setup, link: Link) -> None:
-        self._definition, self.app = find(place)
+    def __init__(self, place: Place, setup: Setup, link: Link, app: App | None) -> None:
+        self._definition, found = find(place, app)
+        self.app = found or app
         serializer = CodecRegistry(None).of if self.app is None else self.app.serializer
         converter = self._definition.signature.converter()
         self._read = ArgumentReader(converter, serializer, setup.max_depth).read
@@ -133,7 +135,7 @@ class _Services:
         """The app, as this process has imported it: a client, no worker."""
         app = self._caller.app
         if app is None or app.face is None:
-            raise RuntimeError("the app is not known in this process: import it, and use it by its name")
+            raise RuntimeError("the app is not known in this process: import it in the module of the task")
         return app.face
 
     def component(self, name: str) -> Any:

@@ -17,6 +17,7 @@ from qtasks_core.worker.processes.calling import Caller
 from qtasks_core.worker.processes.link import Link
 from qtasks_core.worker.processes.logs import LinkHandler, set_levels
 from qtasks_core.worker.processes.messages import Call, Ready, Refused, Setup
+from qtasks_core.worker.processes.places import find_app
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -64,7 +65,8 @@ def _prepare(setup: Setup, link: Link) -> list[Caller] | None:
             from multiprocessing import spawn  # noqa: PLC0415  # seldom needed
 
             spawn.prepare(dict(setup.main))
-        callers = [Caller(place, setup, link) for place in setup.places]
+        app = None if setup.app is None else find_app(*setup.app)
+        callers = [Caller(place, setup, link, app) for place in setup.places]
     except QTasksError as error:
         link.send(Refused(str(error)))
     except BaseException:  # noqa: BLE001  # it is any code, and says what it wants

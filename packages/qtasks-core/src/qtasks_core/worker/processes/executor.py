@@ -163,6 +163,7 @@ class ProcessTaskExecutor(TaskExecutor):
     def _setup(self, app: App) -> Setup:
         return Setup(
             places=self._places,
+            app=app.imported_as,
             codec=app.codecs.chosen.codec,
             max_depth=app.config.max_depth,
             max_message_bytes=app.config.max_message_bytes,

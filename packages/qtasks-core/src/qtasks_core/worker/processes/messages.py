@@ -56,6 +56,8 @@ class Setup(Struct, array_like=True, frozen=True, tag=True):
     """All that a new process is told."""
 
     places: list[Place]
+    app: tuple[str, str] | None
+    """Module and attribute of the app, where the worker knows them."""
     codec: str
     """Of results and yielded values."""
     max_depth: int

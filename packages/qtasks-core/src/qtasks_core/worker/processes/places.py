@@ -7,9 +7,11 @@ from a queue has a say in what is imported or looked up.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.app import AppFace
 from qtasks_core.calls import TaskFunction
 from qtasks_core.definition import TaskDefinition
 from qtasks_core.errors import ConfigError
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
     from qtasks_core.app import App
 
-__all__ = ["find", "main_of", "place_of"]
+__all__ = ["find", "find_app", "main_of", "place_of"]
+
+logger = logging.getLogger("qtasks.worker")
 
 
 def place_of(definition: TaskDefinition) -> Place:
@@ -62,8 +66,22 @@ def main_of(places: Iterable[Place]) -> Mapping[str, Any]:
     return main
 
 
-def find(place: Place) -> tuple[TaskDefinition, App | None]:
-    """Import a task's module; return its definition, and its app when the module has what `app.task` returned.
+def find_app(module: str, attribute: str) -> App | None:
+    """Import the app; None when it is not there, which its tasks may do without."""
+    try:
+        found = _look_up(importlib.import_module(module), attribute)
+    except Exception:
+        logger.warning("the app is not known in a process for tasks: %s:%s", module, attribute, exc_info=True)
+        return None
+    return found.core if isinstance(found, AppFace) else None
+
+
+def find(place: Place, app: App | None = None) -> tuple[TaskDefinition, App | None]:
+    """Import a task's module; return its definition, and its app where that is known.
+
+    Parameters:
+        place: Where its function stands.
+        app: The worker's app, where it is known.
 
     Raises:
         ConfigError: It is not there, or not as the worker has it.
@@ -73,6 +91,9 @@ def find(place: Place) -> tuple[TaskDefinition, App | None]:
         function = _function_of(_look_up(module, place.qualname))
     except AttributeError:
         raise ConfigError(f"task {place.name!r}: there is no {place.module}:{place.qualname}") from None
+    registered = None if app is None else app.registry.get(place.name)
+    if registered is not None and registered.function is function:
+        return registered, app
     for one in (_look_up(module, place.qualname), *vars(module).values()):
         known = one.named(place.name) if _function_of(one) is function and isinstance(one, TaskFunction) else None
         if known is not None:
