@@ -35,6 +35,7 @@ PUBLIC = (
     "qtasks_core.shared",
     "qtasks_core.task",
     "qtasks_core.task_context",
+    "qtasks_core.task_logs",
     "qtasks_core.wire",
     "qtasks_core.worker.executor",
     "qtasks_core.worker.processes",

@@ -26,6 +26,7 @@ from qtasks_core import (
     routers,
     shared,
     task_context,
+    task_logs,
     version,
 )
 from qtasks_core.worker.executor import TaskExecutor
@@ -41,6 +42,7 @@ PUBLIC = {
         "StreamRestart",
         "SyncRouter",
         "TaskContext",
+        "TaskLogFilter",
         "__version__",
         "as_completed",
         "current_context",
@@ -83,6 +85,7 @@ def test_names_are_those_of_the_core() -> None:
     assert blocking.QueueTasks is qtasks.QueueTasks
     assert config.QueueConfig is qtasks.QueueConfig
     assert version.__version__ == qtasks.__version__
+    assert task_logs.TaskLogFilter is qtasks.TaskLogFilter
     assert aio.QueueTasks is qtasks.asyncio.QueueTasks
     assert TaskExecutor is qtasks.executors.TaskExecutor
     assert TaskExecutor is qtasks.executors.AsyncTaskExecutor is qtasks.executors.SyncTaskExecutor

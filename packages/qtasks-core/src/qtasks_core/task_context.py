@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from qtasks_core.errors import TaskCancelError, TaskPluginTriggerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
     from uuid import UUID
 
     from qtasks_core.app import AppFace
@@ -133,13 +133,13 @@ class TaskContext:
         return self._stop.is_set()
 
     def get_logger(self, name: str | None = None) -> logging.LoggerAdapter[logging.Logger]:
-        """Return a logger whose records carry task_name, task_uuid and attempt.
+        """Return a logger whose records carry task_name, task_uuid and attempt, beside what a call gives as extra.
 
         Parameters:
             name: Of the logger; `qtasks.task.NAME` by default.
         """
         logger = logging.getLogger(name or f"qtasks.task.{self.task_name}")
-        return logging.LoggerAdapter(
+        return _TaskLogger(
             logger, {"task_name": self.task_name, "task_uuid": str(self.task_uuid), "attempt": self.attempt}
         )
 
@@ -235,6 +235,12 @@ class BlockingTaskContext(TaskContext):
         """
         if self._stop.wait(seconds):
             raise TaskCancelError("cancelled while it slept")
+
+
+class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs
 
 
 def current_context() -> TaskContext:

@@ -15,6 +15,7 @@ from qtasks_core.shared import shared_task
 from qtasks_core.task import Progress, StreamRestart
 from qtasks_core.task_context import BlockingTaskContext as TaskContext
 from qtasks_core.task_context import current_context
+from qtasks_core.task_logs import TaskLogFilter
 from qtasks_core.version import __version__
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "StreamRestart",
     "SyncRouter",
     "TaskContext",
+    "TaskLogFilter",
     "__version__",
     "as_completed",
     "current_context",

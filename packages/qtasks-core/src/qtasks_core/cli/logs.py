@@ -6,10 +6,11 @@ import logging
 import sys
 
 from qtasks_core.cli.terminal import wants_colour
+from qtasks_core.task_logs import TaskLogFilter
 
 __all__ = ["set_up_logs"]
 
-FORMAT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
+FORMAT = "%(asctime)s %(levelname)-8s %(name)s: %(task_label)s%(message)s"
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
@@ -25,12 +26,22 @@ def set_up_logs(level: str, *, no_color: bool) -> None:
     if logger.hasHandlers():
         return
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(TaskLogFilter())
     coloured = wants_colour(sys.stderr, no_color=no_color)
-    handler.setFormatter(_ColourFormatter(FORMAT) if coloured else logging.Formatter(FORMAT))
+    handler.setFormatter(_ColourFormatter(FORMAT) if coloured else _TaskFormatter(FORMAT))
     logger.addHandler(handler)
 
 
-class _ColourFormatter(logging.Formatter):
+class _TaskFormatter(logging.Formatter):
+    """Say which task a line is from, but for the worker's own lines, which name it themselves."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # its name in the library
+        if record.name == "qtasks.worker":
+            record.task_label = ""
+        return super().formatMessage(record)
+
+
+class _ColourFormatter(_TaskFormatter):
     """Paint the level."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.task_logs import TaskLogFilter
 from qtasks_core.worker.processes.messages import LogLine
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class LinkHandler(logging.Handler):
 
     def __init__(self, link: Link) -> None:
         super().__init__()
+        self.addFilter(TaskLogFilter())  # which task it is, is known here only
         self._link = link
         self._text = logging.Formatter()
 
