@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,6 @@ from qtasks_testing.processes import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytest.register_assert_rewrite("qtasks_testing.kit")
 
@@ -67,12 +67,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the kit."""
     group = parser.getgroup("qtasks")
     group.addoption("--qtasks-shrink", action="store_true", help="look for the smallest failure of the state machine")
+    group.addoption(
+        "--qtasks-features",
+        metavar="FILE",
+        type=Path,
+        help="run tests of features only, and write which of them each backend has; with --setup-only nothing runs",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks of the kit."""
     config.addinivalue_line("markers", f"{KIT}: a test of a suite of qtasks_testing.kit")
     config.addinivalue_line("markers", f"{REQUIRES}(*needs): what a test of the kit needs of the backend")
+    path = config.getoption("--qtasks-features")
+    if path is not None:
+        from qtasks_testing.kit.features.declarations import Declarations  # noqa: PLC0415  # the kit is for its users
+
+        config.pluginmanager.register(Declarations(path), "qtasks-features")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from qtasks_testing.kit.subject import Subject
 
-__all__ = ["Suite"]
+__all__ = ["SUBJECT", "Suite"]
+
+SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
+"""The subject of a test that has been set up."""
 
 _META = "test_nothing_of_the_suite_is_weakened"
 _WEAKENING = ("skip", "skipif", "xfail")
@@ -42,6 +45,7 @@ class Suite:
     @pytest_asyncio.fixture
     async def bench(self, subject: Subject, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         """Build components for one test, and stop them after it; skip the test when the backend lacks what it needs."""
+        request.node.stash[SUBJECT] = subject
         bench = Bench(subject, self.component)
         _skip_unless_met(request.node, bench)
         try:

@@ -17,6 +17,7 @@ __all__ = [
     "COMMANDS",
     "DEAD_LETTERS",
     "EVICTIONS",
+    "PROCESSES",
     "RECORDS",
     "RESULTS",
     "STRICT_PRIORITY",
@@ -77,6 +78,10 @@ def _no_strict_priority(subject: Subject) -> str | None:
     return f"{type(broker).__name__} does not declare Capability.PRIORITY"
 
 
+def _one_process(subject: Subject) -> str | None:
+    return None if subject.durable else "its data lives in one process"
+
+
 def _no_evictions(subject: Subject) -> str | None:
     broker = _parts(subject)["broker"]
     return None if isinstance(broker, Evicts) else f"{type(broker).__name__} is no Evicts"
@@ -94,7 +99,7 @@ RECORDS = Ability(
     "ConfigError: this broker keeps no records for others to read: name a storage with storage_url=",
 )
 COMMANDS = Ability(
-    "a way to reach workers: cancels of running tasks, pauses",
+    "a way to reach workers: cancels of running tasks, pauses of queues",
     _no_commands,
     "ConfigError: to cancel a running task the workers must be reached: name a global config with global_config_url=",
 )
@@ -124,7 +129,13 @@ DEAD_LETTERS = Ability(
     _no_dead_letters,
     "the tools of the server are used for that",
 )
+PROCESSES = Ability(
+    "clients and workers in several processes",
+    _one_process,
+    "what is added in one process is never seen by the workers of another",
+)
 ABILITIES = (
+    PROCESSES,
     RESULTS,
     RECORDS,
     COMMANDS,

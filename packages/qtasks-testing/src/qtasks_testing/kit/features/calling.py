@@ -20,10 +20,9 @@ from qtasks_core.errors import (
 from qtasks_core.gathering import as_completed, as_completed_blocking, gather, gather_blocking
 from qtasks_core.naming import new_uuid
 from qtasks_core.task_context import AsyncTaskContext  # noqa: TC001  # read at run time
-from qtasks_testing.kit.features.abilities import COMMANDS, RECORDS
+from qtasks_testing.kit.features.abilities import COMMANDS, PROCESSES, RECORDS
 from qtasks_testing.kit.features.feature import FeatureSuite
 from qtasks_testing.kit.requirements import requires
-from qtasks_testing.kit.subject import Trait
 
 if TYPE_CHECKING:
     from qtasks_core.aio import QueueTasks
@@ -186,7 +185,7 @@ class CallsSuite(FeatureSuite):
 
         assert task.priority == 4
 
-    @requires(Trait.DURABLE)
+    @requires(PROCESSES)
     async def test_a_process_without_the_code_adds_by_name(self, stage: Stage) -> None:
         """And gets the result as plain data."""
         app = stage.app()

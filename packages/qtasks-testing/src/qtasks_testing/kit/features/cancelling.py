@@ -338,7 +338,7 @@ class CancelSuite(FeatureSuite):
 
     @requires(COMMANDS)
     async def test_each_of_many_has_one_end(self, stage: Stage) -> None:
-        """A hundred, cancelled while a worker takes them: each has one end."""
+        """A hundred, half of them cancelled while a worker takes them: success or cancel, and none hangs."""
         app = stage.app()
         began: list[int] = []
         ended: list[int] = []

@@ -1,0 +1,1 @@
+"""The matrix of features and backends."""
