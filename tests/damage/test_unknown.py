@@ -25,7 +25,10 @@ STRANGERS = {
     "name": (body_of("stranger", 1), "no worker knows the task name 'stranger'"),
     "major": (MAJOR, "expected wire major 1, got 2"),
     "flags": (SIGNED, "expected no flags, got 0x01"),
-    "codec": (pack_message(Message("innocent", b"1", b"", "morse")), "expected one of the codecs msgpack, got 'morse'"),
+    "codec": (
+        pack_message(Message("innocent", b"1", b"", "morse")),
+        "expected one of the codecs msgpack, json, got 'morse'",
+    ),
 }
 NEW_APP = """
 from qtasks import QueueTasks

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 ARGS, KWARGS = encode([3]), encode({})
 NEEDED = ["innocent", ARGS, KWARGS]
-ALL = [*NEEDED, "msgpack", None, 60.0, new_uuid(), new_uuid(), {"tenant": "a"}]
+ALL = [*NEEDED, "msgpack", None, 60.0, new_uuid(), new_uuid(), {"tenant": "a"}, 2]
 NOVELTY: list[Any] = ["new field", 7, {"deep": [1, [2, [3]]]}, b"bytes", None]
 
 
