@@ -134,6 +134,10 @@ def test_a_supervisor_replaces_a_killed_child_and_its_tasks_go_on(client: QueueT
         eventually_sync(lambda: len(ledger.counts("end")) >= 50, 30, "some work")
         os.kill(ledger.entries("end")[-1].pid, signal.SIGKILL)
         assert list(range(300)) == [task.result(timeout=30) for task in tasks]
-        assert 0 == supervisor.stop()
 
-    assert len({entry.pid for entry in ledger.entries("start")}) >= 3
+        def replaced() -> bool:
+            [late.result(timeout=30) for late in _add(client, 20, 0.02)]
+            return len({entry.pid for entry in ledger.entries("start")}) >= 3
+
+        eventually_sync(replaced, 30, "a replacement that takes tasks")
+        assert 0 == supervisor.stop()

@@ -25,7 +25,7 @@ def test_a_stopped_worker_that_was_evicted_comes_back_and_counts_for_nothing(
     """Its run is cancelled, or its result refused, while the other's goes on; afterwards it works as before."""
     zombie = scene.worker("zombie", concurrency=1)
     task = client.add_task(name, "a", str(scene.folder / "go"))
-    eventually_sync(lambda: task.refresh().status == "process", PATIENCE_S, "the task runs, and is marked")
+    eventually_sync(lambda: 1 == scene.ledger.counts("start")["a"], PATIENCE_S, "the task runs")
     zombie.pause()
     assert 1 == _evict(client, "zombie")
     other = scene.worker("other", concurrency=1)
@@ -49,7 +49,7 @@ def test_a_stopped_worker_whose_task_has_ended_elsewhere_changes_nothing(client:
     """It wakes up with a result of its own, of a task that is over: the first result stays."""
     zombie = scene.worker("zombie", concurrency=1)
     task = client.add_task("wait_in_thread", "a", str(scene.folder / "go"))
-    eventually_sync(lambda: task.refresh().status == "process", PATIENCE_S, "the task runs, and is marked")
+    eventually_sync(lambda: 1 == scene.ledger.counts("start")["a"], PATIENCE_S, "the task runs")
     zombie.pause()
     assert 1 == _evict(client, "zombie")
     (scene.folder / "go").touch()

@@ -123,7 +123,11 @@ class Database:
             opening, self._opening = self._opening, None
             closing: Future[None] = Future()
             self._closing = closing
-            threading.Thread(target=_close, args=(opening, closing), name="qtasks-sqlite-close", daemon=True).start()
+            closer = threading.Thread(target=_close, args=(opening, closing), name="qtasks-sqlite-close", daemon=True)
+            try:
+                closer.start()
+            except RuntimeError:  # some Pythons start no thread while the interpreter ends; then nobody else works here
+                _close(opening, closing)
         await asyncio.shield(asyncio.wrap_future(closing))
 
     def write(self, run: Callable[[Transaction], T], *, durable: bool = True) -> asyncio.Future[T]:
