@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,7 +42,7 @@ def context_places(function: Callable[..., Any], task: str, *, echo: bool, is_as
     expected = AsyncTaskContext if is_async else BlockingTaskContext
     places = []
     for index, parameter in enumerate(parameters):
-        wanted = _context_of(parameter)
+        wanted = _context_of(parameter, function)
         if wanted is not None and not issubclass(expected, wanted):
             raise RegistrationError(
                 f"task {task!r}: parameter {parameter.name!r}: expected {_OF_FACE[is_async]}, got {wanted.__name__}"
@@ -71,8 +72,20 @@ def put_between(
     return tuple(positional), named
 
 
-def _context_of(parameter: Parameter) -> type[TaskContext] | None:
+def _context_of(parameter: Parameter, function: Any) -> type[TaskContext] | None:
     hint = parameter.annotation
     if isinstance(hint, str):
-        return _CONTEXTS.get(hint.rpartition(".")[2])
+        hint = _named(hint, function)
     return hint if isinstance(hint, type) and issubclass(hint, TaskContext) else None
+
+
+def _named(hint: str, function: Any) -> Any:
+    """Return what a text annotation names in the function's module; by its name alone where that is not there."""
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function if inspect.isroutine(function) else type(function).__call__)
+    first, *rest = hint.split(".")
+    found = getattr(function, "__globals__", {}).get(first)
+    for name in rest:
+        found = getattr(found, name, None)
+    return _CONTEXTS.get(hint.rpartition(".")[2]) if found is None else found
