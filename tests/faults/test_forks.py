@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -27,17 +29,22 @@ FAMILIES = {
 def _run(scene: Scene, way: str) -> str:
     """Run a program that forks, and that says nothing but what it prints; return that."""
     options = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, *options, "-m", "faults.forking", way],
         cwd=scene.folder,
         env=scene.environment(),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert ("", 0) == (done.stderr, done.returncode)
-    return done.stdout
+        start_new_session=True,
+    ) as program:
+        try:
+            out, err = program.communicate(timeout=PATIENCE_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the second of zombies
+                os.killpg(program.pid, signal.SIGKILL)  # a child that hangs would hang for ever
+    assert ("", 0) == (err, program.returncode)
+    return out
 
 
 def _ran_once(scene: Scene, keys: set[str], printed: str) -> None:
