@@ -145,7 +145,7 @@ class Engine:
             CodecError: An argument cannot travel.
             ConfigError: Nothing here can keep its unique key unique.
         """
-        addition = await self._prepare(draft)
+        addition = await self.prepare(draft)
         answer = await self._claimed(addition[0])
         if answer is None:
             try:
@@ -247,11 +247,12 @@ class Engine:
 
     async def _try_prepare(self, draft: Draft) -> Addition | Exception:
         try:
-            return await self._prepare(draft)
+            return await self.prepare(draft)
         except Exception as error:  # noqa: BLE001  # one task's error is its own
             return error
 
-    async def _prepare(self, draft: Draft) -> Addition:
+    async def prepare(self, draft: Draft) -> Addition:
+        """Return what is written for a draft, as middlewares and plugins want it."""
         if self._middlewares.hears_adding:
             draft = await self._middlewares.before_adding(draft)
         if self._before or self._broker_before:
