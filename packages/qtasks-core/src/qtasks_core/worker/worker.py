@@ -122,6 +122,7 @@ class DefaultWorker:
         self.on_run_over: Callable[[], None] | None = None
         """Called after each run."""
         self._receiver: asyncio.Task[None] | None = None
+        self._subscribing = asyncio.Lock()
         self._background: set[asyncio.Task[Any]] = set()
         self._is_fenced = Capability.FENCED in self._broker.capabilities
         self._at_once = max(_FEWEST_AT_ONCE, concurrency // 2)
@@ -248,8 +249,9 @@ class DefaultWorker:
             await backoff.wait()
 
     async def _subscribe(self) -> None:
-        queues = [queue for queue in self.queues if queue not in self._commands.paused]
-        await self._broker.subscribe(queues, self.name, self.concurrency, self._lost)
+        async with self._subscribing:  # of two at once the one that knows less must not be the last
+            queues = [queue for queue in self.queues if queue not in self._commands.paused]
+            await self._broker.subscribe(queues, self.name, self.concurrency, self._lost)
 
     def _on_pause(self) -> None:
         paused = sorted(self._commands.paused.intersection(self.queues))
