@@ -115,6 +115,29 @@ async def test_all_queues_may_be_paused(app: QueueTasks, running: Running) -> No
         assert ["slow"] == await app.paused()
 
 
+async def test_a_pause_that_comes_while_a_worker_begins_to_listen_holds(
+    app: QueueTasks, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the worker tells its broker last is what it heard last."""
+    subscribe, may_go_on, asked = MemoryBroker.subscribe, asyncio.Event(), list[list[str]]()
+
+    async def late(broker: MemoryBroker, queues: list[str], *args: Any) -> None:
+        asked.append(queues)
+        await may_go_on.wait()
+        await subscribe(broker, queues, *args)
+
+    monkeypatch.setattr(MemoryBroker, "subscribe", late)
+    async with running(app) as worker:
+        await eventually(lambda: asked)
+        await app.pause("slow")
+        await eventually(lambda: worker._commands.paused == {"slow"})
+        may_go_on.set()
+        await eventually(lambda: asked == [["default", "slow"], ["default"]])
+        waiting = await _add(app, 1, "slow")
+        assert 2 == await (await _add(app, 2)).result(timeout=5)
+        assert "new" == (await waiting.refresh()).status
+
+
 async def test_pausing_twice_is_pausing(app: QueueTasks) -> None:
     """And resuming what is not paused is no error."""
     await app.pause("slow")

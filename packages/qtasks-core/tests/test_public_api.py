@@ -36,6 +36,7 @@ PUBLIC = (
     "qtasks_core.task",
     "qtasks_core.task_context",
     "qtasks_core.task_logs",
+    "qtasks_core.testing",
     "qtasks_core.wire",
     "qtasks_core.worker.executor",
     "qtasks_core.worker.processes",

@@ -16,6 +16,7 @@ import qtasks.exc
 import qtasks.exceptions
 import qtasks.executors
 import qtasks.middlewares
+import qtasks.testing
 from qtasks_core import (
     aio,
     blocking,
@@ -27,6 +28,7 @@ from qtasks_core import (
     shared,
     task_context,
     task_logs,
+    testing,
     version,
 )
 from qtasks_core.worker.executor import TaskExecutor
@@ -65,6 +67,7 @@ PUBLIC = {
     "qtasks.exceptions": errors.__all__,
     "qtasks.executors": ["AsyncTaskExecutor", "ProcessTaskExecutor", "SyncTaskExecutor", "TaskExecutor"],
     "qtasks.middlewares": ["Draft", "Execution", "Replace", "TaskMiddleware"],
+    "qtasks.testing": testing.__all__,
 }
 """What applications may import; a name more or less is a decision."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from qtasks_core.codec_registry import CodecRegistry
 from qtasks_core.components import Components, Sources, build_components
@@ -38,9 +38,18 @@ if TYPE_CHECKING:
     from qtasks_core.task import TaskSnapshot
     from qtasks_core.worker.life import WorkerLife
 
-__all__ = ["App", "AppFace"]
+__all__ = ["App", "AppFace", "Wiring"]
 
 T = TypeVar("T", bound="TaskSnapshot[Any]")
+
+
+class Wiring(NamedTuple):
+    """What an app is connected to, and its connections."""
+
+    sources: Sources
+    objects: SharedObjects
+    engines: dict[asyncio.AbstractEventLoop, Engine]
+    spare: Components | None
 
 
 class App:
@@ -129,6 +138,16 @@ class App:
     def build_components(self, context: AppContext) -> Components:
         """Build broker, storage and global config; starts none of them."""
         return build_components(self.sources, context)
+
+    @property
+    def wiring(self) -> Wiring:
+        """What it is connected to; another may be put in its place, and this one back (`qtasks.testing`)."""
+        return Wiring(self.sources, self._objects, self._engines, self._spare)
+
+    @wiring.setter
+    def wiring(self, wiring: Wiring) -> None:
+        with self._lock:
+            self.sources, self._objects, self._engines, self._spare = wiring
 
     def new_engine(self, worker: str | None = None) -> Engine:
         """Make an engine on the running loop; it becomes what the loop uses when the loop has none."""

@@ -19,9 +19,14 @@ T = TypeVar("T")
 
 
 class SharedObjects:
-    """The objects that components of one app share, by key; a forked child begins with none."""
+    """The objects that components of one app share, by key; a forked child begins with none.
 
-    def __init__(self) -> None:
+    Parameters:
+        clock: Tells the time to all of them; tests move it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
         self._lock = threading.RLock()
         self._objects: dict[object, Any] = {}
         after_fork(self, SharedObjects._forget)
@@ -54,7 +59,7 @@ class AppContext:
         self.config = config
         self.worker = worker
         self._objects = objects
-        self.clock: Callable[[], float] = time.time
+        self.clock: Callable[[], float] = objects.clock
 
     def shared(self, key: object, make: Callable[[], T]) -> T:
         """Return the app's one object under *key*, made on the first call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +21,7 @@ from qtasks_core.errors import (
 )
 from qtasks_core.group_commit import Backoff, BufferLimits, GroupCommit
 from qtasks_core.outgoing import encode_draft
-from qtasks_core.unique import UniqueKeys, keeps_unique
+from qtasks_core.unique_keys import UniqueKeys, keeps_unique_keys
 from qtasks_core.writes import add_writer
 
 if TYPE_CHECKING:
@@ -145,29 +146,27 @@ class Engine:
             CodecError: An argument cannot travel.
             ConfigError: Nothing here can keep its unique key unique.
         """
-        addition = await self._prepare(draft)
-        answer = await self._claimed(addition[0])
-        if answer is None:
-            try:
-                await self._adds.submit(addition, len(addition[1].body), self.config.send_timeout)
-            except Exception as error:  # noqa: BLE001  # sorted by _added
-                answer = error
-        return await self._added(addition, draft, answer)
+        addition = await self.prepare(draft)
+        if addition[1].unique_key is not None:
+            return await self._added(addition, draft, await self._submit_unique(addition))
+        try:
+            await self._adds.submit(addition, len(addition[1].body), self.config.send_timeout)
+        except Exception as error:  # noqa: BLE001  # sorted by _added
+            return await self._added(addition, draft, error)
+        return await self._added(addition, draft, None)
 
     async def add_many(self, drafts: Sequence[Draft]) -> list[TaskRecord | Exception]:
         """Send many tasks in as few writes as possible; return a record or an error for each, as `add` would."""
         prepared = [await self._try_prepare(draft) for draft in drafts]
         additions = [one for one in prepared if not isinstance(one, Exception)]
-        claimed = await self._all_claimed(additions)
-        sized = [(addition, len(addition[1].body)) for addition in additions if id(addition) not in claimed]
-        answers = iter(await self._adds.submit_many(sized, self.config.send_timeout))
+        answers = iter(await self._submit_many(additions))
         results: list[TaskRecord | Exception] = []
         for draft, one in zip(drafts, prepared, strict=True):
             if isinstance(one, Exception):
                 results.append(one)
                 continue
             try:
-                results.append(await self._added(one, draft, claimed.get(id(one)) or next(answers)))
+                results.append(await self._added(one, draft, next(answers)))
             except Exception as error:  # noqa: BLE001  # one task's error is its own
                 results.append(error)
         return results
@@ -227,10 +226,6 @@ class Engine:
         await self.start(self.config.send_timeout, control=True)
         return Control(self.broker, self.storage, self.global_config)
 
-    def unique_keys(self) -> UniqueKeys:
-        """Return what holds unique keys where the server does not do it in the step that adds a task."""
-        return UniqueKeys(self.global_config, self.storage, self.context.clock, self.config.send_timeout)
-
     async def ensure_started(self) -> None:
         """Start on first use, within `send_timeout`."""
         if not self.is_started:
@@ -247,11 +242,12 @@ class Engine:
 
     async def _try_prepare(self, draft: Draft) -> Addition | Exception:
         try:
-            return await self._prepare(draft)
+            return await self.prepare(draft)
         except Exception as error:  # noqa: BLE001  # one task's error is its own
             return error
 
-    async def _prepare(self, draft: Draft) -> Addition:
+    async def prepare(self, draft: Draft) -> Addition:
+        """Return what is written for a draft, as middlewares and plugins want it."""
         if self._middlewares.hears_adding:
             draft = await self._middlewares.before_adding(draft)
         if self._before or self._broker_before:
@@ -262,32 +258,45 @@ class Engine:
             record = await self.triggers.replace(self._storage_add, "record", storage=self.storage, record=record)
         return record, envelope
 
-    async def _all_claimed(self, additions: Sequence[Addition]) -> dict[int, Exception]:
-        """Return what stands in the way of some; of several with one key the first of the batch holds it."""
-        found: dict[int, Exception] = {}
-        firsts: dict[str, UUID] = {}
-        for addition in additions:
-            record = addition[0]
-            if record.unique_key is None or keeps_unique(self.broker, self.storage):
-                continue
-            first = firsts.get(record.unique_key)
-            answer = await self._claimed(record) if first is None else AlreadyExists(first)
-            if answer is None:
-                firsts[record.unique_key] = record.uuid
-            else:
-                found[id(addition)] = answer
-        return found
-
-    async def _claimed(self, record: TaskRecord) -> Exception | None:
-        """Hold the unique key of a task where the server does not do it; return what stands in its way."""
-        if record.unique_key is None or keeps_unique(self.broker, self.storage):
+    @cached_property
+    def unique_keys(self) -> UniqueKeys | None:
+        """What holds unique keys; None where broker and storage do so themselves."""
+        if keeps_unique_keys(self.broker, self.storage):
             return None
+        return UniqueKeys(self.storage, self.global_config, self.context)
+
+    async def _submit_many(self, additions: Sequence[Addition]) -> Sequence[Exception | None]:
+        is_claimed = [one[1].unique_key is not None and self.unique_keys is not None for one in additions]
+        sized = [(one, len(one[1].body)) for one, claimed in zip(additions, is_claimed, strict=True) if not claimed]
+        if not any(is_claimed):
+            return await self._adds.submit_many(sized, self.config.send_timeout)
+        async with asyncio.TaskGroup() as group:
+            claiming = [one for one, claimed in zip(additions, is_claimed, strict=True) if claimed]
+            claims = [group.create_task(self._submit_unique(one)) for one in claiming]
+            plain = await self._adds.submit_many(sized, self.config.send_timeout)
+        answers = (iter(plain), iter([claim.result() for claim in claims]))
+        return [next(answers[claimed]) for claimed in is_claimed]
+
+    async def _submit_unique(self, addition: Addition) -> Exception | None:
+        """Write an addition when it holds its unique key; return its answer."""
+        record, envelope = addition
+        keys, key = self.unique_keys, envelope.unique_key
         try:
+            if keys is None or key is None:
+                await self._adds.submit(addition, len(envelope.body), self.config.send_timeout)
+                return None
             await self.start(self.config.send_timeout, control=True)
-            holder = await self.unique_keys().claim(record)
-        except Exception as error:  # noqa: BLE001  # one task's error is its own
+            holder = await keys.claim(key, record.uuid, record.unique_ttl_s)
+            if holder != record.uuid:
+                return AlreadyExists(holder)
+            record = msgspec.structs.replace(record, unique_key=None)  # the storage is not to hold it too
+            await self._adds.submit((record, envelope), len(envelope.body), self.config.send_timeout)
+        except Exception as error:  # noqa: BLE001  # sorted by _added
+            is_there = isinstance(error, AlreadyExists) and error.uuid == record.uuid
+            if keys is not None and key is not None and not is_there and not isinstance(error, SendUnknownError):
+                await keys.free(key, record.uuid)
             return error
-        return None if holder is None else AlreadyExists(holder)
+        return None
 
     async def _added(self, addition: Addition, draft: Draft, error: Exception | None) -> TaskRecord:
         record = addition[0]
@@ -296,8 +305,6 @@ class Engine:
         elif isinstance(error, SendUnknownError):
             raise SendUnknownError(str(error), draft.uuid) from None
         elif error is not None:
-            if record.unique_key is not None and not keeps_unique(self.broker, self.storage):
-                await self.unique_keys().free(record.unique_key, record.uuid)
             raise error
         if self._after or self._broker_after:
             await self._notify_added(draft)

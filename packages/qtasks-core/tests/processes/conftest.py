@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ def _nothing_left_behind() -> Iterator[None]:
 def children() -> set[int]:
     """Return the ids of this process's children; none where the system does not tell."""
     found = set()
-    for task in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
-        found |= {int(number) for number in task.read_text().split()}
+    for thread in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # that thread has ended
+            found |= {int(number) for number in thread.read_text().split()}
     return found

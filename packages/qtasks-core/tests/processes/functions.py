@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -77,6 +78,10 @@ def large(size: int) -> str:
 
 def from_stdin() -> str:
     return sys.stdin.read()
+
+
+def arguments() -> list[str]:
+    return sys.argv
 
 
 def on_main_thread() -> bool:
@@ -335,6 +340,23 @@ class Holder:
     @staticmethod
     def inside(x: int) -> int:
         return -x
+
+
+# ---------------------------------------------------------------- what has processes of its own
+
+
+def squares_of_a_pool(kind: str, numbers: list[int]) -> list[int]:
+    with multiprocessing.get_context(kind).Pool(2) as pool:
+        return pool.map(square, numbers)
+
+
+def fork_and_log() -> int:
+    """Fork a child that logs and yields nothing to the worker."""
+    if not (child := os.fork()):
+        logging.getLogger("mine").warning("of a grandchild")
+        current_context().progress(1)
+        os._exit(5)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 # ---------------------------------------------------------------- what stays behind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,6 +159,32 @@ async def test_what_a_task_reads_from_stdin_is_empty(app: QueueTasks, running: R
     async with running(app):
         assert "" == await read.add_task().result(timeout=20)
         assert await where.add_task().result(timeout=20)
+
+
+async def test_the_arguments_of_the_program_are_the_workers(app: QueueTasks, running: Running) -> None:
+    """A module that looks at sys.argv when it is imported sees the same."""
+    arguments = declare(app, functions.arguments)
+    async with running(app):
+        assert sys.argv == await arguments.add_task().result(timeout=20)
+
+
+@pytest.mark.parametrize("kind", ["fork", "spawn"])
+async def test_a_task_may_have_processes_of_its_own(app: QueueTasks, running: Running, kind: str) -> None:
+    """A pool of multiprocessing, of either kind."""
+    squares = declare(app, functions.squares_of_a_pool)
+    async with running(app):
+        assert [1, 4, 9] == await squares.add_task(kind, [1, 2, 3]).result(timeout=30)
+
+
+async def test_what_a_task_forks_does_not_speak_for_it(app: QueueTasks, running: Running, capfd: Any) -> None:
+    """Its logs go to stderr, its marks nowhere: the connection is that of the task alone."""
+    fork, square = declare(app, functions.fork_and_log), declare(app, functions.square)
+    async with running(app):
+        task = await fork.add_task()
+        assert 5 == await task.result(timeout=20)
+        assert 4 == await square.add_task(2).result(timeout=20)
+
+    assert "of a grandchild" in capfd.readouterr().err
 
 
 async def test_large_values_travel(app: QueueTasks, running: Running) -> None:

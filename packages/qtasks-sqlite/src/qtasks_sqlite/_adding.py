@@ -88,8 +88,8 @@ def new_message(
         later = due_of(envelope, now)
         state, due = (READY, now) if later is None else (DELAYED, later)
     start = (envelope.uuid.bytes, queues[envelope.queue], state, envelope.priority, to_micros(due))
-    if record is None:
-        return (*start, None, "", envelope.unique_key, None, data, None)
+    if record is None:  # who keeps the record elsewhere keeps the key elsewhere too
+        return (*start, None, "", None, None, data, None)
     until = None if record.unique_ttl_s is None else to_micros(now + record.unique_ttl_s)
     kept = record.ttl_s is not None or until is not None or record.extra or record.status != "new"
     blob = write_record(record, body=False) if kept else None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from qtasks_testing.ledger import Ledger
 from qtasks_testing.processes import WorkerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from qtasks_core.app import AppFace
+    from qtasks_core.testing import AsyncMemory, BlockingMemory
 
 pytest.register_assert_rewrite("qtasks_testing.kit")
 
@@ -39,6 +44,24 @@ def worker_process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[C
     yield start_worker
     for worker in workers:
         worker.close()
+
+
+@pytest.fixture
+def memory_app() -> Iterator[Callable[[AppFace], BlockingMemory]]:
+    """Return a function that connects an app to memory until the test is over (`qtasks.testing.memory_app`)."""
+    from qtasks_core.testing import memory_app as connected  # noqa: PLC0415  # who has no app to test needs none of it
+
+    with contextlib.ExitStack() as stack:
+        yield lambda app: stack.enter_context(connected(app))
+
+
+@pytest_asyncio.fixture
+async def async_memory_app() -> AsyncIterator[Callable[[AppFace], Awaitable[AsyncMemory]]]:
+    """Return the same for a test that awaits: what it returns is awaited, `memory = await …(app)`."""
+    from qtasks_core.testing import memory_app as connected  # noqa: PLC0415  # as above
+
+    async with contextlib.AsyncExitStack() as stack:
+        yield lambda app: stack.enter_async_context(connected(app))
 
 
 @pytest.fixture

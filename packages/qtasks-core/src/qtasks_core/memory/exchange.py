@@ -53,6 +53,11 @@ class Exchange:
             queue = self._queues[name] = Queue(name)
         return queue
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The queues that have had a message."""
+        return tuple(self._queues)
+
     # ---------------------------------------------------------------- messages
 
     def enqueue(self, task: Task, envelope: Envelope, now: float) -> None:

@@ -65,7 +65,7 @@ class Runner:
         try:
             limit = execution.timeout
             if limit is None or execution.plan.keeps_time:
-                result = await self._result(execution)
+                result = await self.result(execution)
             else:
                 result = await self._limited(execution, limit)
             outcome = self._outcomes.success(execution, result, self._clock())
@@ -81,12 +81,13 @@ class Runner:
 
     async def _limited(self, execution: TaskExecution, limit: float) -> Any:
         try:
-            return await within(limit, self._result(execution))
+            return await within(limit, self.result(execution))
         except TaskTimeoutError:
             execution.ask_to_stop()  # a thread goes on: it should know that nobody waits for it
             raise
 
-    async def _result(self, execution: TaskExecution) -> Any:
+    async def result(self, execution: TaskExecution) -> Any:
+        """Return what a task returns, or raise what it raises, however long it takes."""
         if self.observer is not None:
             return await self.observer.run(execution)
         execution.open()

@@ -17,7 +17,6 @@ from qtasks_core.errors import (
 from qtasks_core.group_commit import Backoff
 from qtasks_core.pinging import Answerer
 from qtasks_core.role import refuse_worker
-from qtasks_core.unique import freeing, keeps_unique
 from qtasks_core.worker.commands import Commands
 from qtasks_core.worker.execution import Plan, TaskExecution
 from qtasks_core.worker.executors import Executors
@@ -99,10 +98,10 @@ class DefaultWorker:
         self._intake = Intake(plans, self._outcomes, engine.config)
         self._gate = SuspectGate(engine.config.max_deliveries)
         self._taking = Taking(self._broker)
-        write = finish_writer(self._broker, self._storage)
-        if not keeps_unique(self._broker, self._storage):
-            write = freeing(write, engine.unique_keys())
-        self._settler = Settler(write, buffer_limits(engine.config), self._free_slot)
+        write, keys = finish_writer(self._broker, self._storage), engine.unique_keys
+        self._settler = Settler(
+            write if keys is None else keys.freeing(write), buffer_limits(engine.config), self._free_slot
+        )
         self._triggers = app.triggers
         self._lifecycle = Lifecycle(app.triggers, self, engine.broker)
         self._runner = Runner(self._outcomes, self._intake, self._lifecycle, self._clock)
@@ -123,6 +122,7 @@ class DefaultWorker:
         self.on_run_over: Callable[[], None] | None = None
         """Called after each run."""
         self._receiver: asyncio.Task[None] | None = None
+        self._subscribing = asyncio.Lock()
         self._background: set[asyncio.Task[Any]] = set()
         self._is_fenced = Capability.FENCED in self._broker.capabilities
         self._at_once = max(_FEWEST_AT_ONCE, concurrency // 2)
@@ -249,8 +249,9 @@ class DefaultWorker:
             await backoff.wait()
 
     async def _subscribe(self) -> None:
-        queues = [queue for queue in self.queues if queue not in self._commands.paused]
-        await self._broker.subscribe(queues, self.name, self.concurrency, self._lost)
+        async with self._subscribing:  # of two at once the one that knows less must not be the last
+            queues = [queue for queue in self.queues if queue not in self._commands.paused]
+            await self._broker.subscribe(queues, self.name, self.concurrency, self._lost)
 
     def _on_pause(self) -> None:
         paused = sorted(self._commands.paused.intersection(self.queues))

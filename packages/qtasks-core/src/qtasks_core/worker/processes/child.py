@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtasks_core.errors import QTasksError
 from qtasks_core.parent import ParentWatch
@@ -20,11 +20,13 @@ from qtasks_core.worker.processes.messages import Call, Ready, Refused, Setup
 from qtasks_core.worker.processes.places import find_app
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import FrameType
 
 __all__ = ["main"]
 
 _PR_SET_PDEATHSIG = 1
+_SIGNALS: Mapping[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 def main(lifeline: int, worker: int) -> None:
@@ -60,6 +62,7 @@ def _prepare(setup: Setup, link: Link) -> list[Caller] | None:
     handler = LinkHandler(link)
     set_levels(setup.log_levels)
     handler.take_over()
+    sys.argv[:] = setup.argv
     try:
         if setup.main:
             from multiprocessing import spawn  # noqa: PLC0415  # seldom needed
@@ -82,12 +85,20 @@ def _prepare(setup: Setup, link: Link) -> list[Caller] | None:
 
 
 def _ignore_signals() -> None:
-    """Leave Ctrl-C, and a SIGTERM to the whole group, to the worker, which lets tasks end.
+    """Leave Ctrl-C, and a SIGTERM to all processes of a service, to the worker, which lets tasks end.
 
-    Handlers that do nothing, and not SIG_IGN, which programs that a task starts would inherit.
+    What a task starts listens as ever: a program because these are handlers, and not SIG_IGN, which it would inherit; a
+    forked child because it forgets them.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, _do_nothing)
+    os.register_at_fork(after_in_child=_listen_again)
+
+
+def _listen_again() -> None:
+    for number, handler in _SIGNALS.items():
+        if signal.getsignal(number) is _do_nothing:
+            signal.signal(number, handler)
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

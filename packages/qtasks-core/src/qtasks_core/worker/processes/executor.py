@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import msgspec
@@ -168,6 +169,7 @@ class ProcessTaskExecutor(TaskExecutor):
             max_depth=app.config.max_depth,
             max_message_bytes=app.config.max_message_bytes,
             log_levels=levels(),
+            argv=sys.argv,
             main=main_of(self._places),
         )
 

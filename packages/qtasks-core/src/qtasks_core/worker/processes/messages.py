@@ -63,6 +63,7 @@ class Setup(Struct, array_like=True, frozen=True, tag=True):
     max_depth: int
     max_message_bytes: int
     log_levels: Mapping[str, int]
+    argv: list[str]
     main: Mapping[str, Any]
     """For `multiprocessing.spawn.prepare`: what `__main__` is, when a function stands there."""
 

@@ -58,10 +58,8 @@ def main_of(places: Iterable[Place]) -> Mapping[str, Any]:
     from multiprocessing import spawn  # noqa: PLC0415  # seldom needed
 
     found: Mapping[str, Any] = spawn.get_preparation_data("")
-    main: dict[str, Any] = {
-        key: found[key] for key in ("sys_argv", "init_main_from_name", "init_main_from_path") if key in found
-    }
-    if len(main) == 1:
+    main = {key: found[key] for key in ("init_main_from_name", "init_main_from_path") if key in found}
+    if not main:
         raise ConfigError(f"task {place.name!r}: its function is not in a file: expected one in a module")
     return main
 
