@@ -15,7 +15,8 @@ import pytest
 from processes import functions
 from processes.bench import declare, is_alive, pids_in, pool_of
 from qtasks_core.errors import ConfigError
-from qtasks_core.worker.processes import ProcessTaskExecutor
+from qtasks_core.task_context import running_task
+from qtasks_core.worker.processes import ProcessTaskExecutor, process
 from qtasks_core.worker.processes.launch import Launcher
 from qtasks_testing.polling import eventually
 
@@ -59,6 +60,24 @@ async def test_they_start_when_they_are_needed(app: QueueTasks, running: Running
         assert 2 == len(pool._members)
         (tmp_path / "go").touch()
         await asyncio.gather(*(task.result(timeout=20) for task in tasks))
+
+
+async def test_a_process_does_not_belong_to_the_run_that_needed_it(
+    app: QueueTasks, running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says later is not taken for that run's, which is not kept alive either."""
+    executor = ProcessTaskExecutor(processes=2)
+    wait, log = declare(app, functions.wait_for, executor), declare(app, functions.log, executor)
+    seen: list[Any] = []
+    monkeypatch.setattr(process, "handle", lambda line: seen.append((line.fields["msg"], running_task())))
+    async with running(app):
+        blocker = await wait.add_task(str(tmp_path / "go"), str(tmp_path / "began"))
+        await pids_in(tmp_path / "began")
+        await log.add_task("hello").result(timeout=20)
+        (tmp_path / "go").touch()
+        await blocker.result(timeout=20)
+
+    assert [("hello from afar", None)] == seen
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 from collections import deque
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ class ProcessPool:
         self._most = most
         self._most_runs = most_runs
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # not that of the run which needs a process
         self._members: set[PoolProcess] = set()
         """Starting, idle or busy: those that count."""
         self._leaving: set[PoolProcess] = set()
@@ -135,8 +137,10 @@ class ProcessPool:
 
     def _grow(self) -> None:
         """Start one more where that is allowed; after one that could not start, a while later."""
-        if self._is_stopping or self._pause is not None or len(self._members) >= self._most:
-            return
+        if not self._is_stopping and self._pause is None and len(self._members) < self._most:
+            self._context.copy().run(self._start_one)
+
+    def _start_one(self) -> None:
         try:
             process = self._launch()
         except OSError as error:
