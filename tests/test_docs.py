@@ -4,7 +4,7 @@ A page is README.md, a page of docs/ (decisions/ are records of what was weighed
 blocks share a folder that is empty at first (for an example: holds the example). A block begins with three backticks,
 its language, and words that tell how it is run:
 
-    python title="NAME"     written to the file NAME, to be used by the blocks below
+    python title="NAME"     written to the file NAME, to be used by the blocks below; toml the same
     console                 a line `$ COMMAND` is run by the shell and must end with 0; the lines below it, up to the
                             next `$`, are all that it prints. In a line `...` stands for any text, a line of only
                             `...` for any number of lines, also for none.
@@ -119,7 +119,7 @@ def run_page(page: Path, folder: Path) -> None:
 def run_block(block: Block, folder: Path) -> None:
     """Run one block that comes to an end."""
     match block.language, block.words.partition("=")[0]:
-        case "python", "title":
+        case "python" | "toml", "title":
             _write(block, folder)
         case "console", "" | "fails":
             for command in commands_of(block):

@@ -1,0 +1,1 @@
+"""A web application and its worker in one process."""
