@@ -10,7 +10,8 @@ from typing import Any, assert_type
 
 from qtasks import QueueConfig, QueueTasks
 from qtasks.exceptions import AddManyError, TaskFailedError
-from qtasks.executors import TaskExecutor
+from qtasks.executors import AsyncTaskExecutor, ProcessTaskExecutor, SyncTaskExecutor, TaskExecutor
+from qtasks.middlewares import Execution
 
 app = QueueTasks()
 named = QueueTasks("name", "sqlite:///tasks.db", config=QueueConfig(concurrency=4, queues=("a", "b")))
@@ -144,3 +145,34 @@ class Executor(TaskExecutor):
 
     async def run(self, execution: Any) -> Any:
         return await super().run(execution)
+
+
+class Step(TaskExecutor):
+    """One's own call of the function."""
+
+    async def call(self, execution: Execution) -> Any:
+        return await super().call(execution)
+
+
+@app.task(executor=Step)
+def stepped(x: int) -> int:
+    return x
+
+
+@app.task(executor=ProcessTaskExecutor(processes=2, max_tasks_per_child=100))
+def processed(x: int) -> int:
+    return x
+
+
+def executors() -> None:
+    """Give a class or an object, to a task or to an app."""
+    QueueTasks(task_executor=Step)
+    QueueTasks(task_executor=ProcessTaskExecutor(processes=2))
+    QueueTasks(task_executor=AsyncTaskExecutor)
+    QueueTasks(task_executor=SyncTaskExecutor(2))
+    assert_type(stepped.add_task(1).result(), int)
+    assert_type(processed.add_task(1).result(), int)
+    QueueTasks(task_executor=3)  # type: ignore[arg-type]
+    QueueTasks(task_executor=QueueConfig)  # type: ignore[arg-type]
+    ProcessTaskExecutor(processes="2")  # type: ignore[arg-type]
+    ProcessTaskExecutor(threads=2)  # type: ignore[call-arg]
