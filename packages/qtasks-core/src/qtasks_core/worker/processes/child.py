@@ -52,9 +52,14 @@ def main(lifeline: int, worker: int) -> None:
 def _serve(callers: list[Caller], link: Link) -> None:
     while (message := link.receive()) is not None:
         if isinstance(message, Call):
-            answer = callers[message.number].answer(message)
-            _flush()
-            link.send(answer)
+            _answer(callers[message.number], message, link)
+        del message  # an idle process must not keep a task's values alive
+
+
+def _answer(caller: Caller, call: Call, link: Link) -> None:
+    answer = caller.answer(call)
+    _flush()
+    link.send(answer)
 
 
 def _prepare(setup: Setup, link: Link) -> list[Caller] | None:

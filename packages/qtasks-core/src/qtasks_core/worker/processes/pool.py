@@ -61,7 +61,7 @@ class ProcessPool:
         try:
             process = self._launch()
             await process.connect(self._launcher.setup)
-        except (OSError, TaskProcessError) as error:
+        except (OSError, RuntimeError, TaskProcessError) as error:
             raise ConfigError(f"the first process for tasks could not start: {error}") from error
         self._offer(process)
 
@@ -143,7 +143,7 @@ class ProcessPool:
     def _start_one(self) -> None:
         try:
             process = self._launch()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no room for a process, or for a thread that waits for its end
             self._grow_later(f"a process for tasks could not start: {error}", 0.0)
             return
         task = self._loop.create_task(self._bring_up(process))

@@ -161,7 +161,9 @@ class PoolProcess(asyncio.Protocol):
     def _end(self, code: int) -> None:
         self.ended.set_result(code)
         self._news.set()
-        if self._transport is not None:  # what it has forked may hold the connection open
+        if self._transport is None:
+            self._connection.close()
+        else:  # what it has forked may hold the connection open
             self._loop.call_later(_LAST_WORDS_S, self._transport.abort)
 
     async def _next(self) -> FromChild:
