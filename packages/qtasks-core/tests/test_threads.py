@@ -254,3 +254,61 @@ def test_a_job_that_outlives_its_loop_ends_quietly() -> None:
     thread.join(10)
 
     assert not thread.is_alive()
+
+
+async def test_a_thread_that_is_left_is_replaced(runner: ThreadRunner) -> None:
+    """All four hang, their callers go, and four further jobs run at once; the left ones are counted until they end."""
+    gate = threading.Event()
+    hanging = [asyncio.ensure_future(runner.run(gate.wait, (30,), {})) for _ in range(4)]
+    await until(lambda: 4 == len(named(runner._name)) and runner._jobs.empty())
+    for one in hanging:
+        one.cancel()
+    await asyncio.wait(hanging)
+    assert 4 == runner.abandoned
+
+    barrier = threading.Barrier(4)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(runner.run(barrier.wait, (), {}) for _ in range(4)))
+    gate.set()
+
+    await until(lambda: 0 == runner.abandoned)
+    await until(lambda: 4 == len(named(runner._name)))
+    assert [1] * 20 == await asyncio.gather(*(runner.run(lambda: 1, (), {}) for _ in range(20)))
+
+
+async def test_a_job_that_had_not_begun_abandons_no_thread(runner: ThreadRunner) -> None:
+    """It waits for a thread, its caller goes, and it is never called."""
+    gate, called = threading.Event(), threading.Event()
+    running = [asyncio.ensure_future(runner.run(gate.wait, (30,), {})) for _ in range(4)]
+    await until(lambda: runner._jobs.empty() and 4 == len(named(runner._name)))
+    waiting = asyncio.ensure_future(runner.run(called.set, (), {}))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    assert 0 == runner.abandoned
+    gate.set()
+    await asyncio.gather(*running)
+    assert 1 == await runner.run(lambda: 1, (), {})
+    assert not called.is_set()
+
+
+async def test_a_left_job_ends_with_its_runner() -> None:
+    """close() does not wait for it, and its thread does not take another job."""
+    runner = ThreadRunner(asyncio.get_running_loop(), 2, "left")
+    gate, ended = threading.Event(), threading.Event()
+
+    def job() -> None:
+        gate.wait(30)
+        ended.set()
+
+    left = asyncio.ensure_future(runner.run(job, (), {}))
+    await until(lambda: runner._jobs.empty() and 1 == len(named("left")))
+    left.cancel()
+    await asyncio.wait([left])
+    runner.close()
+    assert not ended.is_set()
+    gate.set()
+
+    await until(lambda: not named("left"))
+    assert ended.is_set()

@@ -394,7 +394,7 @@ class Execution(Protocol):
         ...
 
     def yields(self) -> Any:
-        """Return where a generator's values go (`qtasks_core.worker.yielding.Yields`)."""
+        """Return where a generator's values go (`qtasks_core.worker.yielding.Yields`); `async with` it, so that all is written."""
         ...
 
     def is_stopped(self) -> bool:

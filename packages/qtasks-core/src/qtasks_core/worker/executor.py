@@ -107,13 +107,13 @@ class TaskExecutor:
 
     async def iterate(self, execution: Execution) -> Any:
         """Drive a generator task to its end; return the task's result."""
-        yields, handler = execution.yields(), execution.generate_handler
+        handler = execution.generate_handler
         generator = execution.function(*execution.args, **execution.kwargs)
-        if execution.kind == "async generator":
-            return await run_async_generator(generator, handler, yields)
-        returned = await self.in_thread(run_generator, generator, handler, yields, execution.is_stopped)
-        await yields.flush()
-        return yields.result(returned)
+        async with execution.yields() as yields:
+            if execution.kind == "async generator":
+                return await run_async_generator(generator, handler, yields)
+            returned = await self.in_thread(run_generator, generator, handler, yields, execution.is_stopped)
+            return yields.result(returned)
 
     async def in_thread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function in a thread of the worker's own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from qtasks_core.contract import Event
 from qtasks_core.errors import TaskCancelError
@@ -13,6 +13,7 @@ from qtasks_core.wire import pack_value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from types import TracebackType
 
     from qtasks_core.contract import Serializer
     from qtasks_core.group_commit import GroupCommit
@@ -39,10 +40,6 @@ class Sink(Protocol):
         """Return what an async handler returns."""
         ...
 
-    async def flush(self) -> None:
-        """Wait until all is written."""
-        ...
-
     def result(self, returned: object) -> Any:
         """Return the task's result, by what the generator returned."""
         ...
@@ -50,6 +47,8 @@ class Sink(Protocol):
 
 class Yields:
     """The values that one run has yielded: numbered, written in batches, and the first of them kept for the result.
+
+    `async with` it waits until all is written, however the run ends: the record, which ends the stream, comes after it.
 
     Parameters:
         execution: The run.
@@ -70,6 +69,18 @@ class Yields:
         self._room = threading.Semaphore(_WINDOW)
         self._unwritten = 0
         self._written = asyncio.Event()
+        self._is_over = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_over = True  # a thread that nobody waits for yields no more
+        await self._flush()
+        if error is None:
+            self._raise_error()
 
     async def put(self, value: object) -> None:
         """Keep a value; waits while too many are not written yet."""
@@ -85,6 +96,8 @@ class Yields:
         event = self._event(value)
         self._room.acquire()
         self._raise_error()
+        if self._is_over:
+            raise TaskCancelError("its run is over")
         self._loop.call_soon_threadsafe(self._write, event)
 
     def wait_for(self, handled: Awaitable[Any]) -> Any:
@@ -95,24 +108,18 @@ class Yields:
 
         return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
 
-    async def flush(self) -> None:
-        """Wait until all is written: the stream ends with the record, so that comes after it.
-
-        Raises:
-            Exception: What the storage said of a value.
-        """
-        await asyncio.sleep(0)  # what a thread has put is counted on the loop
-        while self._unwritten:
-            self._written.clear()
-            await self._written.wait()
-        self._raise_error()
-
     def result(self, returned: object) -> Any:
         """Return the generator's own value when it has one, else the values that were kept."""
         if returned is not None:
             return returned
         self._execution.is_truncated = self._count > self._most
         return self.kept
+
+    async def _flush(self) -> None:
+        await asyncio.sleep(0)  # what a thread has put is counted on the loop
+        while self._unwritten:
+            self._written.clear()
+            await self._written.wait()
 
     def _event(self, value: object) -> Event:
         if len(self.kept) < self._most:
@@ -154,7 +161,6 @@ async def run_async_generator(
             await yields.put(value)
     finally:
         await generator.aclose()
-    await yields.flush()
     return yields.result(None)
 
 

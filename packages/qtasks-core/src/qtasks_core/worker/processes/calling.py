@@ -171,9 +171,6 @@ class _Values:
 
         return asyncio.run(wait())
 
-    async def flush(self) -> None:
-        """Do nothing: the worker writes before it takes the result."""
-
     def result(self, returned: object) -> Any:
         return returned
 

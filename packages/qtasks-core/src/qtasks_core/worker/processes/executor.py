@@ -121,15 +121,14 @@ class ProcessTaskExecutor(TaskExecutor):
 
     async def iterate(self, execution: Execution) -> Any:
         """Drive a generator task in a process, its handler too; return the task's result."""
-        yields, app = execution.yields(), self._required(self._app)
+        app = self._required(self._app)
         read = app.result_decoder(app.codecs.chosen.codec, Any)
+        async with execution.yields() as yields:
 
-        async def take(raw: bytes) -> None:
-            await yields.put(read(raw))
+            async def take(raw: bytes) -> None:
+                await yields.put(read(raw))
 
-        returned = await self.in_process(execution, take)
-        await yields.flush()
-        return yields.result(returned)
+            return yields.result(await self.in_process(execution, take))
 
     async def in_process(self, execution: Execution, take: Callable[[bytes], Awaitable[None]]) -> Any:
         """Wait for a process, and run the task there.

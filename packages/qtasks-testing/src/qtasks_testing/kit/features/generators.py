@@ -240,6 +240,42 @@ class GeneratorSuite(FeatureSuite):
         assert closed.is_set()
 
     @both
+    @pytest.mark.parametrize("end", ["raises", "is too slow"])
+    async def test_what_was_yielded_before_a_failure_is_in_the_stream(self, stage: Stage, where: str, end: str) -> None:
+        """All of it, before the error: the record, which ends the stream, waits for a slow storage too."""
+        app = stage.app(max_abandoned=10)
+        ended = threading.Event()
+
+        def in_thread() -> Any:
+            yield from range(10)
+            ended.set()
+            if end == "raises":
+                raise ValueError("at last")
+            threading.Event().wait(1.0)
+
+        async def on_loop() -> Any:
+            for number in range(10):
+                yield number
+            ended.set()
+            if end == "raises":
+                raise ValueError("at last")
+            await asyncio.sleep(1.0)
+
+        slow = _SlowAppends()
+        timeout = None if end == "raises" else 0.2
+        task = app.task(name="numbers", timeout=timeout)(_kinds(in_thread, on_loop, where))
+        async with stage.worker(app, prepare=slow.prepare):
+            added = await task.add_task()
+            await eventually(ended.is_set, stage.patience_s)
+            with pytest.raises(TimeoutError):
+                await added.wait(0.3)
+            slow.go_on.set()
+            stream = added.stream()
+            assert [await anext(stream) for _ in range(10)] == list(range(10))
+            with pytest.raises(TaskFailedError, match="at last" if end == "raises" else "TaskTimeoutError"):
+                await anext(stream)
+
+    @both
     async def test_what_cannot_be_encoded_fails_the_task(self, stage: Stage, where: str) -> None:
         """The error names the value's type; what came before stays."""
         app = stage.app()
