@@ -18,6 +18,7 @@ from qtasks_testing.kit import (
     CancelsSuite,
     CancelSuite,
     ContextSuite,
+    DeadLetterSuite,
     EvictsSuite,
     FusedBrokerSuite,
     FusedSenderSuite,
@@ -130,6 +131,9 @@ class TestQueues(QueuesSuite): ...
 
 
 class TestCancel(CancelSuite): ...
+
+
+class TestDeadLetters(DeadLetterSuite): ...
 
 
 class TestUnique(UniqueSuite): ...

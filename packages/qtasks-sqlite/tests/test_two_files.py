@@ -13,6 +13,7 @@ from qtasks_testing.kit import (
     CallsSuite,
     CancelSuite,
     ContextSuite,
+    DeadLetterSuite,
     GeneratorSuite,
     PrioritySuite,
     QueuesSuite,
@@ -67,6 +68,9 @@ class TestTimeouts(TimeoutSuite): ...
 
 
 class TestTimes(TimesSuite): ...
+
+
+class TestDeadLetters(DeadLetterSuite): ...
 
 
 class TestUnique(UniqueSuite): ...

@@ -14,6 +14,7 @@ from qtasks_testing.kit import (
     CancelsSuite,
     CancelSuite,
     ContextSuite,
+    DeadLetterSuite,
     EvictsSuite,
     FusedBrokerSuite,
     FusedSenderSuite,
@@ -117,6 +118,9 @@ class TestQueues(QueuesSuite): ...
 
 
 class TestCancel(CancelSuite): ...
+
+
+class TestDeadLetters(DeadLetterSuite): ...
 
 
 class TestUnique(UniqueSuite): ...

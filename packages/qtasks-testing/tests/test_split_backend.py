@@ -10,6 +10,7 @@ from qtasks_testing.kit import (
     CallsSuite,
     CancelSuite,
     ContextSuite,
+    DeadLetterSuite,
     GeneratorSuite,
     PrioritySuite,
     QueuesSuite,
@@ -48,6 +49,9 @@ class TestQueues(QueuesSuite): ...
 
 
 class TestCancel(CancelSuite): ...
+
+
+class TestDeadLetters(DeadLetterSuite): ...
 
 
 class TestUnique(UniqueSuite): ...

@@ -257,7 +257,7 @@ class Storage(Results, Protocol):
     """Keeps records for everyone."""
 
     async def add(self, batch: Sequence[TaskRecord]) -> PerItem:
-        """Insert where absent; enforce unique_key."""
+        """Insert where absent, or over a final record that counts fewer replays; enforce unique_key."""
         ...
 
     async def mark(self, batch: Sequence[TaskRecord]) -> Sequence[TaskRecord | None]:

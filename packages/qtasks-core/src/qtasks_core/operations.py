@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtasks_core.dead_letters import BlockingDeadLetters, DeadLetters
 from qtasks_core.errors import ConfigError
 from qtasks_core.pinging import ping
 
@@ -22,6 +23,11 @@ class AsyncOperations:
     """Operations that are awaited."""
 
     core: App
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Messages that came to no good end: list, replay, purge."""
+        return DeadLetters(self.core)
 
     async def cancel(self, uuid: UUID, reason: str = "cancelled by its caller") -> bool:
         """Ask for the end of a task, whether it waits or runs; see `Task.cancel`.
@@ -108,6 +114,11 @@ class BlockingOperations:
     """The same, blocking; each does what its twin in `AsyncOperations` does."""
 
     core: App
+
+    @property
+    def dead_letters(self) -> BlockingDeadLetters:
+        """Messages that came to no good end; see `AsyncOperations.dead_letters`."""
+        return BlockingDeadLetters(self.core)
 
     def cancel(self, uuid: UUID, reason: str = "cancelled by its caller") -> bool:
         """Ask for the end of a task; see `AsyncOperations.cancel`."""

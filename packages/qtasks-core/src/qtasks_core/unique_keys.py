@@ -70,6 +70,11 @@ class UniqueKeys:
         self._clock = context.clock
         self._patience_s = context.config.send_timeout
 
+    @property
+    def is_able(self) -> bool:
+        """Whether there is something that can hold keys."""
+        return self._global_config is not None and Capability.CAS in self._global_config.capabilities
+
     async def claim(self, key: str, uuid: UUID, ttl_s: float | None) -> UUID:
         """Return who holds a key: *uuid* when it was free, else the task that was first and whose record is there.
 

@@ -44,7 +44,11 @@ REOPEN = """
         expires = NULL, record = CASE WHEN :fresh THEN :record ELSE coalesce(:record, record) END,
         name = CASE WHEN :name = '' THEN name ELSE :name END
     WHERE id = :id"""
-
+DROP_EVENTS = "DELETE FROM events WHERE (uuid, ns) = (SELECT uuid, ns FROM tasks WHERE id = ?)"
+HOLD = "UPDATE OR IGNORE tasks SET unique_key = ?, unique_until = ? WHERE id = ?"  # unless another task has it by now
+REOPEN_RECORD = """
+    UPDATE tasks SET status = ?, record = ?, expires = NULL, name = CASE WHEN ? = '' THEN name ELSE ? END
+    WHERE id = ?"""
 
 TaskRow = tuple[Any, ...]  # a NewTask, or its plain form
 
@@ -140,6 +144,10 @@ def reopen(connection: sqlite3.Connection, id_: int, task: NewTask, *, fresh: bo
         fresh: It is sent again, so what was recorded of the former run goes.
     """
     connection.execute(REOPEN, {**task._asdict(), "id": id_, "fresh": fresh})
+    if fresh:
+        connection.execute(DROP_EVENTS, (id_,))
+    if fresh and task.unique_key is not None:
+        connection.execute(HOLD, (task.unique_key, task.unique_until, id_))
 
 
 def _add_one(transaction: Transaction, ns: int, task: NewTask, now: float) -> Exception | None:
@@ -171,6 +179,10 @@ def _add_to(connection: sqlite3.Connection, id_: int, task: NewTask) -> Exceptio
     incoming = Row(task.uuid, task.state, task.status, task.name, None, task.data, task.record, None).to_record()
     replay = incoming.replays > there.replays
     waits = row.state != SETTLED
+    if task.data is None and replay and row.final and not waits:
+        connection.execute(REOPEN_RECORD, (task.status, task.record, task.name, task.name, id_))
+        connection.execute(DROP_EVENTS, (id_,))
+        return None
     if task.data is None or (waits and not replay) or (row.final and not replay):
         return AlreadyExists(incoming.uuid)
     reopen(connection, id_, task, fresh=replay)

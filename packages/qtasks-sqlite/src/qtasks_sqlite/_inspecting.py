@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from qtasks_sqlite._transaction import Transaction
 
-__all__ = ["Cursor", "Letter", "cancel", "page", "places", "purge", "replay"]
+__all__ = ["Cursor", "Letter", "at", "cancel", "page", "places", "purge", "replay"]
 
 PAGE = 200
 IN_ORDER = {
@@ -37,6 +37,7 @@ IN_ORDER = {
     DELAYED: "(pos, id) > (:pos, :id) ORDER BY pos, id",
     DEAD: "(pos, id) > (:pos, :id) ORDER BY pos, id",
 }
+AT = """SELECT uuid, data, reason FROM tasks WHERE id = ? AND state = ? AND pos = ? AND queue = ?"""
 REMOVE = """DELETE FROM tasks WHERE id = ? AND state = ? AND pos = ?"""
 CLOSE = f"UPDATE tasks SET state = {SETTLED}, expires = ? WHERE id = ? AND status >= {FINAL}"
 CANCEL = f"""
@@ -88,6 +89,16 @@ def page(
         if rows:
             return [Letter(Cursor(*row[:4]), _envelope(row[4], row[5], name), row[6] or "") for row in rows]
     return []
+
+
+def at(connection: sqlite3.Connection, queue: int, name: str, places: Sequence[Cursor]) -> list[Letter]:
+    """Return the messages of a queue that are still at these places."""
+    letters = []
+    for place in places:
+        found = connection.execute(AT, (place.id, place.state, place.pos, queue)).fetchone()
+        if found is not None:
+            letters.append(Letter(place, _envelope(found[0], found[1], name), found[2] or ""))
+    return letters
 
 
 def places(cursors: Sequence[str], states: Sequence[int]) -> list[Cursor]:
@@ -160,6 +171,8 @@ def _renewed(record: TaskRecord) -> TaskRecord:
         queue=record.queue,
         status="new",
         created_at=record.created_at,
+        unique_key=record.unique_key,
+        unique_ttl_s=record.unique_ttl_s,
         ttl_s=record.ttl_s,
         reply_to=record.reply_to,
         extra=record.extra,

@@ -71,12 +71,10 @@ class SqliteOperator(SqliteSender):
         Returns:
             How many there were.
         """
-        wanted = None if cursors is None else set(_inspecting.places(cursors, (DEAD,)))
-        letters = [
-            letter
-            async for letter in self._letters(queue, dead=True, after=None)
-            if wanted is None or letter.cursor in wanted
-        ]
+        if cursors is None:
+            letters = [letter async for letter in self._letters(queue, dead=True, after=None)]
+        else:
+            letters = await self._letters_at(queue, _inspecting.places(cursors, (DEAD,)))
         again = [(letter.cursor, rewrite(letter.envelope)) for letter in letters]
         queues = await self._numbers([envelope.queue for _, envelope in again])
         now = self._context.clock()
@@ -137,6 +135,12 @@ class SqliteOperator(SqliteSender):
             if not letters:
                 return
             place = letters[-1].cursor
+
+    async def _letters_at(self, queue: str, places: Sequence[Cursor]) -> list[Letter]:
+        number = await self._number(queue)
+        if number is None:
+            return []
+        return await self._database.read(lambda connection: _inspecting.at(connection, number, queue, places))
 
     async def _number(self, queue: str) -> int | None:
         """Return a queue's number; None: there is no such queue."""

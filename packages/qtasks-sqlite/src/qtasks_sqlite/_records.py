@@ -36,6 +36,7 @@ MARK = "UPDATE tasks SET status = ?, expires = NULL, record = ? WHERE uuid = ? A
 OVERWRITE = """
     UPDATE tasks SET status = ?, expires = ?, record = ?, unique_key = {} WHERE uuid = ? AND ns = ?"""
 DELETE = "DELETE FROM tasks WHERE uuid = ? AND ns = ?"
+DELETE_EVENTS_BEFORE = "DELETE FROM events WHERE uuid = ? AND ns = ? AND started < ?"  # of a former life
 DELETE_EVENTS = "DELETE FROM events WHERE uuid = ? AND ns = ?"
 NEXT = f"SELECT {ROW}, id FROM tasks WHERE ns = ? AND id > ? AND {UNEXPIRED} ORDER BY id LIMIT {PAGE}"
 
@@ -74,7 +75,10 @@ def mark(transaction: Transaction, ns: int, record: TaskRecord, now: float) -> T
     there = row.to_record()
     if row.state == DEAD or (row.final and record.replays <= there.replays):
         return there
-    if record.attempt >= there.attempt:
+    if record.replays > there.replays:
+        begun = record.updated_at if record.started_at is None else record.started_at
+        connection.execute(DELETE_EVENTS_BEFORE, (record.uuid.bytes, ns, begun))
+    if (record.replays, record.attempt) >= (there.replays, there.attempt):
         blob = new_record(record, now).record
         connection.execute(MARK, (STATUS_CODES[record.status], blob, record.uuid.bytes, ns))
     return None

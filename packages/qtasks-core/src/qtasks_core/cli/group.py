@@ -29,6 +29,7 @@ class LazyCommand(NamedTuple):
 COMMANDS = {
     "add": LazyCommand("qtasks_core.cli.add", "add", "Add a task by its name."),
     "cancel": LazyCommand("qtasks_core.cli.cancel", "cancel", "Ask for the end of tasks."),
+    "dead": LazyCommand("qtasks_core.cli.dead", "dead", "Look at dead letters, send them again, delete them."),
     "flush-all": LazyCommand("qtasks_core.cli.flush", "flush_all", "Delete everything of the app."),
     "pause": LazyCommand("qtasks_core.cli.pause", "pause", "Have workers take nothing more from queues."),
     "ping": LazyCommand("qtasks_core.cli.ping", "ping", "Ask the workers whether they are alive."),

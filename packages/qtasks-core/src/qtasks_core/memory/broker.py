@@ -164,15 +164,16 @@ class MemoryBroker(MemoryComponent):
         self, queue: str, rewrite: Callable[[Envelope], Envelope], cursors: Sequence[str] | None = None
     ) -> int:
         """Send dead letters again, as *rewrite* makes them."""
-        letters = {cursor: envelope async for cursor, envelope, _ in self.peek(queue, dead=True)}
-        chosen = [cursor for cursor in dict.fromkeys(letters if cursors is None else cursors) if cursor in letters]
-        again = {cursor: rewrite(letters[cursor]) for cursor in chosen}  # foreign code: outside the lock
+        with self.server.step:
+            lines = self.server.exchange.queue(queue)
+            chosen = dict.fromkeys(lines.listing(dead=True) if cursors is None else cursors)
+            found = {cursor: task.envelope for cursor in chosen if (task := lines.letter(cursor)) is not None}
+        again = {cursor: rewrite(envelope) for cursor, envelope in found.items()}  # foreign code: outside the lock
         with self.server.step as now:
-            there = self.server.exchange.queue(queue).listing(dead=True)
-            found = [cursor for cursor in again if cursor in there]
-            for cursor in found:
-                self.server.replay(there[cursor], again[cursor], now)
-            return len(found)
+            there = [(cursor, task) for cursor in again if (task := lines.letter(cursor)) is not None]
+            for cursor, task in there:
+                self.server.replay(task, again[cursor], now)
+            return len(there)
 
     async def purge(self, queue: str, dead: bool = False, cursors: Sequence[str] | None = None) -> int:
         """Delete what waits, or what is dead."""

@@ -111,7 +111,12 @@ class Ledger:
         """Replace the record of *task* unless that life is over; a final one reaches whoever waits."""
         if task.ended(record.replays):
             return AlreadyFinal(f"task {task.uuid} has a final record")
+        if task.final:  # it was sent again
+            self._stay(task)
+            task.stream = None
+        name = task.record.task_name if task.record is not None else ""
         task.record = kept = copy(record)
+        kept.task_name = kept.task_name or name
         kept.body = kept.body or task.envelope.body
         if kept.status in FINAL:
             self._end(task, kept, now)

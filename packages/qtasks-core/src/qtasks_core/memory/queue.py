@@ -115,6 +115,11 @@ class Queue:
         )
         return {":".join(map(repr, key)): task for key, task in found if start < key}
 
+    def letter(self, cursor: str) -> Task | None:
+        """Return the dead letter at a cursor of `listing`."""
+        number = cursor.removeprefix("0:")
+        return self.dead.get(int(number)) if number.isdecimal() else None
+
     def depth(self) -> Depth:
         """Count what is here."""
         return Depth(len(self.ready), len(self.delayed), self.running, len(self.dead))

@@ -61,3 +61,13 @@ class Run:
     def is_waiting(self) -> bool:
         """Whether it has a crash, and neither runs nor may run yet."""
         return self.delivery.crashes > 0 and self.task is None and not self.is_gated
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether another worker had it before."""
+        return self.delivery.suspect or self.delivery.crashes > 0
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it is a dead letter that was sent again."""
+        return self.delivery.envelope is not None and self.delivery.envelope.replays > 0

@@ -16,6 +16,7 @@ from qtasks_core.errors import (
 )
 from qtasks_core.group_commit import Backoff
 from qtasks_core.pinging import Answerer
+from qtasks_core.replaying import keeps_records_elsewhere
 from qtasks_core.role import refuse_worker
 from qtasks_core.worker.commands import Commands
 from qtasks_core.worker.execution import Plan, TaskExecution
@@ -124,6 +125,7 @@ class DefaultWorker:
         self._receiver: asyncio.Task[None] | None = None
         self._subscribing = asyncio.Lock()
         self._background: set[asyncio.Task[Any]] = set()
+        self._reopens = keeps_records_elsewhere(self._storage, self._broker)  # of what is sent again
         self._is_fenced = Capability.FENCED in self._broker.capabilities
         self._at_once = max(_FEWEST_AT_ONCE, concurrency // 2)
 
@@ -280,6 +282,8 @@ class DefaultWorker:
         runs = [Run(delivery, now) for delivery in deliveries]
         self._runs.update(runs)
         suspects = [run for run in runs if run.delivery.suspect or run.delivery.crashes]
+        if self._reopens:
+            suspects += [run for run in runs if run.is_replay and not run.is_suspect]
         if suspects:
             self._spawn(self._take_suspects(suspects))
         begun = 0
@@ -326,8 +330,9 @@ class DefaultWorker:
             self.on_exhausted = None
 
     async def _take_suspects(self, runs: list[Run]) -> None:
-        """Ask the storage before running what may be a duplicate, and let killers start alone."""
-        await self._lifecycle.took_over([run.delivery for run in runs])
+        """Ask the storage before running what may be a duplicate or was sent again, and let killers start alone."""
+        if taken_over := [run.delivery for run in runs if run.is_suspect]:
+            await self._lifecycle.took_over(taken_over)
         runs = await self._drop_finished(runs)
         limit = self._engine.config.max_deliveries
         crashed = {id(run.delivery): run for run in runs if 0 < run.delivery.crashes < limit}

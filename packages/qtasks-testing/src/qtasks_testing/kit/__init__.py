@@ -24,6 +24,7 @@ from qtasks_testing.kit.features.at_most_once import AtMostOnceSuite
 from qtasks_testing.kit.features.calling import CallsSuite
 from qtasks_testing.kit.features.cancelling import CancelSuite
 from qtasks_testing.kit.features.contexts import ContextSuite
+from qtasks_testing.kit.features.dead_letters import DeadLetterSuite
 from qtasks_testing.kit.features.generators import GeneratorSuite
 from qtasks_testing.kit.features.priorities import PrioritySuite
 from qtasks_testing.kit.features.queues import QueuesSuite
@@ -54,6 +55,7 @@ __all__ = [
     "CancelsSuite",
     "Consumer",
     "ContextSuite",
+    "DeadLetterSuite",
     "EvictsSuite",
     "FusedBrokerSuite",
     "FusedSenderSuite",

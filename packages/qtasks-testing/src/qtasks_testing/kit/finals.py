@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qtasks_core.errors import AlreadyFinal
+from qtasks_core.errors import AlreadyExists, AlreadyFinal
 from qtasks_testing.kit.samples import envelope, final, record
 from qtasks_testing.kit.suite import Suite
 
@@ -98,6 +98,40 @@ class FinalTests(Suite):
 
         got = await waiting
         assert (got.status, got.result, got.replays) == ("success", b"\x2a", 1)
+
+    async def test_a_replay_counts_its_attempts_anew(self, bench: Bench) -> None:
+        """Attempt 1 of the next life is newer than attempt 3 of the one before."""
+        storage = await bench.storage()
+        task = record()
+        await storage.finish([final(task, "error", result=None, attempt=3)])
+        again = envelope(uuid=task.uuid, replays=1)
+
+        assert list(await storage.mark([record(again, "process", worker="w1")])) == [None]
+
+        got = await _one(storage, task)
+        assert (got.status, got.attempt, got.replays) == ("process", 1, 1)
+
+    async def test_adding_a_replay_reopens_a_final_record(self, bench: Bench) -> None:
+        """Before it runs it can be waited for, and does not expire; a worker that was quicker is not overwritten."""
+        storage = await bench.storage()
+        task = record(ttl_s=3600.0)
+        await storage.finish([final(task, "dead", result=None, reason="why", attempt=3)])
+        again = record(envelope(uuid=task.uuid, replays=1))
+
+        assert list(await storage.add([again])) == [None]
+        got = await _one(storage, task)
+        assert (got.status, got.attempt, got.replays, got.reason) == ("new", 1, 1, None)
+        waiting = asyncio.ensure_future(storage.wait(task.uuid, bench.patience_s))
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+
+        await storage.mark([record(envelope(uuid=task.uuid, replays=1), "process", worker="w1")])
+        assert [type(answer) for answer in await storage.add([again])] == [AlreadyExists]
+        assert (await _one(storage, task)).status == "process"
+        await storage.finish([final(envelope(uuid=task.uuid, replays=1), result=b"\x2a")])
+        assert (await waiting).result == b"\x2a"
+        assert [type(answer) for answer in await storage.add([again])] == [AlreadyExists]
+        assert (await _one(storage, task)).status == "success"
 
     async def test_a_replay_that_ends_unmarked_replaces_the_record(self, bench: Bench) -> None:
         """A short run is finished without a mark."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from qtasks_core.contract import Event
+import pytest
+
+from qtasks_core.contract import Event, Storage
+from qtasks_testing.kit.requirements import requires
 from qtasks_testing.kit.results import known
-from qtasks_testing.kit.samples import final
+from qtasks_testing.kit.samples import envelope, final, record
 from qtasks_testing.kit.suite import Suite
 from qtasks_testing.polling import eventually
 
@@ -122,3 +125,23 @@ class StreamsSuite(Suite):
         await asyncio.wait_for(reader.task, bench.patience_s)
 
         assert reader.seen == sent
+
+    @requires(Storage)
+    @pytest.mark.parametrize("how", ["add", "mark"])
+    async def test_a_replay_begins_its_stream_anew(self, bench: Bench, how: str) -> None:
+        """Its attempts are counted from 1 again, and are no older than those of the life before."""
+        storage = await bench.storage()
+        (task,) = await known(storage)
+        await storage.append(_events(task.uuid, range(3), (3, 0, 10.0)))
+        await storage.finish([final(task, "error", result=None, attempt=3)])
+        again = envelope(uuid=task.uuid, replays=1)
+        if how == "add":
+            await storage.add([record(again)])
+        else:
+            await storage.mark([record(again, "process", started_at=20.0)])
+
+        sent = _events(task.uuid, range(2), (1, 0, 20.0))
+        assert list(await storage.append(sent)) == [None] * 2
+        await storage.finish([final(again)])
+
+        assert [event async for event in storage.events(task.uuid)] == sent

@@ -127,7 +127,7 @@ EVICTIONS = Ability(
 DEAD_LETTERS = Ability(
     "dead letters that can be listed, replayed and purged",
     _no_dead_letters,
-    "the tools of the server are used for that",
+    "ConfigError: this broker does not show its dead letters: use the tools of its server",
 )
 PROCESSES = Ability(
     "clients and workers in several processes",

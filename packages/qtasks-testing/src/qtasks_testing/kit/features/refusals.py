@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qtasks_core.errors import ConfigError
-from qtasks_testing.kit.features.abilities import COMMANDS, EVICTIONS, RECORDS, UNIQUE_KEYS
+from qtasks_testing.kit.features.abilities import COMMANDS, DEAD_LETTERS, EVICTIONS, RECORDS, UNIQUE_KEYS
 from qtasks_testing.kit.features.feature import FeatureSuite
 from qtasks_testing.kit.requirements import Lack, requires
 
@@ -72,6 +72,19 @@ class RefusalsSuite(FeatureSuite):
 
         assert UNIQUE_KEYS.instead == f"ConfigError: {caught.value}"
         assert [str(error) for error in many.value.exceptions] == [str(caught.value)] * 2
+
+    @requires(Lack(DEAD_LETTERS))
+    async def test_dead_letters_are_not_shown(self, stage: Stage) -> None:
+        """Nor sent again, nor deleted: that is for the tools of the server."""
+        app = stage.app()
+
+        with pytest.raises(ConfigError) as caught:
+            await anext(app.dead_letters.list())
+        for asked in (app.dead_letters.replay(), app.dead_letters.purge()):
+            with pytest.raises(ConfigError, match="does not show its dead letters"):
+                await asked
+
+        assert DEAD_LETTERS.instead == f"ConfigError: {caught.value}"
 
     @requires(Lack(EVICTIONS))
     async def test_nothing_is_taken_away_at_once(self, stage: Stage) -> None:
