@@ -7,6 +7,7 @@ import contextvars
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -203,6 +204,18 @@ def signal_of_a_helper() -> int:
     with subprocess.Popen(["sleep", "60"]) as helper:
         helper.terminate()
     return helper.returncode
+
+
+def fork_and_terminate(times: int) -> set[int]:
+    """Tell forked children to end before they have done anything."""
+    found = set()
+    for _ in range(times):
+        if not (child := os.fork()):
+            time.sleep(60)
+            os._exit(0)
+        os.kill(child, signal.SIGTERM)
+        found.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    return found
 
 
 # ---------------------------------------------------------------- context

@@ -284,3 +284,10 @@ async def test_programs_of_a_task_listen_to_signals(app: QueueTasks, running: Ru
     task = declare(app, functions.signal_of_a_helper)
     async with running(app):
         assert -signal.SIGTERM == await task.add_task().result(timeout=20)
+
+
+async def test_forked_children_of_a_task_listen_to_signals(app: QueueTasks, running: Running) -> None:
+    """From their first moment, as pools of multiprocessing need it."""
+    task = declare(app, functions.fork_and_terminate)
+    async with running(app):
+        assert {-signal.SIGTERM} == await task.add_task(100).result(timeout=40)

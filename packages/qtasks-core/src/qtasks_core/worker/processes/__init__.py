@@ -15,6 +15,7 @@ that the caller's serializer made. Results, errors, yielded values, progress mar
     child.py       the process: its life
     calling.py     the process: one run
     link.py        the process: its end of the connection
+    signals.py     the process: what it does not listen to
     logs.py        log records, sent and received
 """
 

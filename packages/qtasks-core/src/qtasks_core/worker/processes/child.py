@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any
 
 from qtasks_core.errors import QTasksError
 from qtasks_core.parent import ParentWatch
@@ -18,15 +17,11 @@ from qtasks_core.worker.processes.link import Link
 from qtasks_core.worker.processes.logs import LinkHandler, set_levels
 from qtasks_core.worker.processes.messages import Call, Ready, Refused, Setup
 from qtasks_core.worker.processes.places import find_app
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import FrameType
+from qtasks_core.worker.processes.signals import ignore_signals
 
 __all__ = ["main"]
 
 _PR_SET_PDEATHSIG = 1
-_SIGNALS: Mapping[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 def main(lifeline: int, worker: int) -> None:
@@ -37,7 +32,7 @@ def main(lifeline: int, worker: int) -> None:
         worker: Process id of the worker.
     """
     become_pool_process()
-    _ignore_signals()
+    ignore_signals()
     _die_with(worker, lifeline)
     link = Link.from_stdin()
     setup = link.receive()
@@ -86,28 +81,7 @@ def _prepare(setup: Setup, link: Link) -> list[Caller] | None:
     return None
 
 
-# ---------------------------------------------------------------- signals and the worker's death
-
-
-def _ignore_signals() -> None:
-    """Leave Ctrl-C, and a SIGTERM to all processes of a service, to the worker, which lets tasks end.
-
-    What a task starts listens as ever: a program because these are handlers, and not SIG_IGN, which it would inherit; a
-    forked child because it forgets them.
-    """
-    for number in _SIGNALS:
-        signal.signal(number, _do_nothing)
-    os.register_at_fork(after_in_child=_listen_again)
-
-
-def _listen_again() -> None:
-    for number, handler in _SIGNALS.items():
-        if signal.getsignal(number) is _do_nothing:
-            signal.signal(number, handler)
-
-
-def _do_nothing(number: int, frame: FrameType | None) -> None:
-    """Go on."""
+# ---------------------------------------------------------------- the worker's death
 
 
 def _die_with(worker: int, lifeline: int) -> None:
