@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import weakref
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 from qtasks_core.errors import TaskFailedError, UnavailableError
 from qtasks_testing.kit.features.abilities import RECORDS
 from qtasks_testing.kit.features.feature import FeatureSuite
+from qtasks_testing.kit.features.yielded import Alive, SlowAppends, Still
 from qtasks_testing.kit.requirements import requires
 from qtasks_testing.polling import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator
 
-    from qtasks_core.contract import Event, PerItem
-    from qtasks_core.engine import Engine
+    from qtasks_core.contract import Event
     from qtasks_core.task import Task
     from qtasks_testing.kit.features.stage import Stage
 
@@ -31,44 +29,6 @@ MANY = 100_000
 WRITTEN_AT_ONCE = 512
 IN_FLIGHT = 4 * WRITTEN_AT_ONCE
 """Values that may be on their way to the storage: those of a write, those that wait for it, and those just made."""
-
-
-class _Value(msgspec.Struct, weakref=True, eq=False):
-    number: int
-
-
-class _Alive:
-    """Counts the values that somebody still holds."""
-
-    def __init__(self) -> None:
-        self._refs: set[weakref.ref[_Value]] = set()
-        self.most = 0
-
-    def make(self, number: int) -> _Value:
-        value = _Value(number)
-        self._refs.add(weakref.ref(value, self._refs.discard))
-        self.most = max(self.most, len(self._refs))
-        return value
-
-
-class _SlowAppends:
-    """Lets every append of a worker's storage wait, and counts what it has answered."""
-
-    def __init__(self) -> None:
-        self.go_on = asyncio.Event()
-        self.answered = 0
-        self._append: Callable[[Sequence[Event]], Any] | None = None
-
-    def prepare(self, engine: Engine) -> None:
-        self._append = engine.storage.append
-        engine.storage.append = self._slowly  # type: ignore[method-assign]  # the worker's own object, for this test
-
-    async def _slowly(self, batch: Sequence[Event]) -> PerItem:
-        assert self._append is not None
-        await self.go_on.wait()
-        answers: PerItem = await self._append(batch)
-        self.answered += len(answers)
-        return answers
 
 
 async def _read(task: Task[Any]) -> list[Any]:
@@ -261,7 +221,7 @@ class GeneratorSuite(FeatureSuite):
                 raise ValueError("at last")
             await asyncio.sleep(1.0)
 
-        slow = _SlowAppends()
+        slow = SlowAppends()
         timeout = None if end == "raises" else 0.2
         task = app.task(name="numbers", timeout=timeout)(_kinds(in_thread, on_loop, where))
         async with stage.worker(app, prepare=slow.prepare):
@@ -441,12 +401,12 @@ class GeneratorSuite(FeatureSuite):
                 made.append(number)
                 yield number
 
-        slow = _SlowAppends()
+        slow = SlowAppends()
         task = app.task(name="numbers")(_kinds(in_thread, on_loop, where))
         async with stage.worker(app, prepare=slow.prepare):
             added = await task.add_task()
             await eventually(lambda: made, stage.patience_s)
-            await eventually(_Still(made).has_stopped, stage.patience_s, "the generator waits")
+            await eventually(Still(made).has_stopped, stage.patience_s, "the generator waits")
             ahead = len(made) - slow.answered
             slow.go_on.set()
             await added.wait(2 * stage.patience_s)
@@ -474,7 +434,7 @@ class GeneratorSuite(FeatureSuite):
         """The worker's memory is flat; all are in the stream, and the first is read while the task still runs."""
         kept = 1000
         app = stage.app(generator_items=kept)
-        alive, first_is_read = _Alive(), threading.Event()
+        alive, first_is_read = Alive(), threading.Event()
 
         def in_thread() -> Any:
             for number in range(many):
@@ -502,17 +462,3 @@ class GeneratorSuite(FeatureSuite):
         assert count == many
         assert added.is_truncated
         assert alive.most <= kept + IN_FLIGHT
-
-
-class _Still:
-    """Whether a list has stopped growing: it has as many items as at the last look, several times."""
-
-    def __init__(self, items: list[int]) -> None:
-        self._items = items
-        self._seen = -1
-        self._times = 0
-
-    def has_stopped(self) -> bool:
-        self._times = self._times + 1 if len(self._items) == self._seen else 0
-        self._seen = len(self._items)
-        return self._times == 10
