@@ -281,7 +281,7 @@ def test_a_program_without_a_guard_is_told(client: QueueTasks, tmp_path: Path) -
     )
 
     assert 1 == done.returncode
-    assert 'put run_forever() under `if __name__ == "__main__":`' in done.stderr
+    assert 'put what starts it, as run_forever(), under `if __name__ == "__main__":`' in done.stderr
 
 
 @pytest.mark.parametrize(

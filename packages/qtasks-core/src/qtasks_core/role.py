@@ -26,5 +26,5 @@ def refuse_worker() -> None:
     if is_pool_process():
         raise RuntimeError(
             "a worker was started while a process of its pool imported the app: "
-            'put run_forever() under `if __name__ == "__main__":`'
+            'put what starts it, as run_forever(), under `if __name__ == "__main__":`'
         )
