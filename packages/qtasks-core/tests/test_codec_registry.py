@@ -12,7 +12,7 @@ from qtasks_core.aio import QueueTasks
 from qtasks_core.blocking import QueueTasks as BlockingQueueTasks
 from qtasks_core.codec_registry import CodecRegistry
 from qtasks_core.errors import CodecError, ConfigError, TaskFailedError, UnknownWireError
-from qtasks_core.serializers import convert
+from qtasks_core.serializers import convert_texts
 from qtasks_core.wire import unpack_message
 
 
@@ -26,7 +26,7 @@ class Upside:
         return json.dumps(value).encode()[::-1]
 
     def decoder(self, type_: Any) -> Callable[[bytes], Any]:
-        return lambda raw: convert(json.loads(raw[::-1]), type_, text_keys=True)
+        return lambda raw: convert_texts(json.loads(raw[::-1]), type_)
 
 
 class Returning:

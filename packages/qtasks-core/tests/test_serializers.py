@@ -23,6 +23,7 @@ from qtasks_core.serializers import (
     builtin_serializers,
     check_depth,
     convert,
+    convert_texts,
 )
 
 encode = DEFAULT_SERIALIZER.encode
@@ -253,7 +254,7 @@ def test_annotations_bring_back_what_json_has_no_form_for(value: Any, type_: Any
     raw = JSON.encode(value)
 
     assert value == JSON.decoder(type_)(raw)
-    assert value == convert(JSON.decoder(Any)(raw), type_, text_keys=True)
+    assert value == convert_texts(JSON.decoder(Any)(raw), type_)
 
 
 @pytest.mark.parametrize("value", [float("nan"), [float("inf")], {"a": [-float("inf")]}, Point(float("nan"), [])])  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from qtasks_core.contract import Envelope, Message, TaskRecord
 from qtasks_core.errors import CodecError, PayloadTooLargeError
 from qtasks_core.naming import new_uuid
 from qtasks_core.options import Draft
-from qtasks_core.serializers import check_depth
+from qtasks_core.serializers import check_depth, tells_depth
 from qtasks_core.wire import pack_message
 
 if TYPE_CHECKING:
@@ -139,7 +139,8 @@ def _record(draft: Draft, envelope: Envelope) -> TaskRecord:
 def _encode(draft: Draft, what: str, value: object, serializer: Serializer, max_depth: int) -> bytes:
     try:
         raw = serializer.encode(value)
-        check_depth(raw, value, max_depth, around=1, codec=serializer.codec)
+        if len(raw) > max_depth or not tells_depth(serializer.codec):
+            check_depth(raw, value, max_depth, around=1, codec=serializer.codec)
     except CodecError as error:
         raise CodecError(f"task {draft.task_name!r}: its {what} {error}") from None
     return raw

@@ -22,6 +22,8 @@ __all__ = [
     "builtin_serializers",
     "check_depth",
     "convert",
+    "convert_texts",
+    "tells_depth",
 ]
 
 _CONTAINER_BYTES = {
@@ -101,19 +103,22 @@ class JsonSerializer:
         return read
 
 
-def convert(value: Any, type_: Any, *, text_keys: bool = False) -> Any:
+def convert(value: Any, type_: Any) -> Any:
     """Make a decoded value what an annotation says, strictly.
-
-    Parameters:
-        value: What was decoded.
-        type_: What the annotation says.
-        text_keys: The codec knows texts only as keys of mappings, so they may stand for other types.
 
     Raises:
         CodecError: It does not fit; the message has the path and what was expected.
     """
     try:
-        return msgspec.convert(value, type_, dec_hook=_decode_guest, str_keys=text_keys)
+        return msgspec.convert(value, type_, dec_hook=_decode_guest)
+    except msgspec.ValidationError as error:
+        raise CodecError(str(error)) from None
+
+
+def convert_texts(value: Any, type_: Any) -> Any:
+    """Do the same for a codec that knows only texts as keys of mappings, so that these may stand for other types."""
+    try:
+        return msgspec.convert(value, type_, dec_hook=_decode_guest, str_keys=True)
     except msgspec.ValidationError as error:
         raise CodecError(str(error)) from None
 
@@ -134,8 +139,7 @@ def check_depth(raw: bytes, value: object, limit: int, *, around: int = 0, codec
         CodecError: It is nested deeper.
     """
     levels = limit + around
-    others = _OTHER_BYTES.get(codec)
-    if others is not None and (len(raw) <= levels or len(raw.translate(None, others)) <= levels):
+    if codec in _OTHER_BYTES and (len(raw) <= levels or len(raw.translate(None, _OTHER_BYTES[codec])) <= levels):
         return
     level = _children([value])
     for _ in range(levels):
@@ -143,6 +147,11 @@ def check_depth(raw: bytes, value: object, limit: int, *, around: int = 0, codec
         if not level:
             return
     raise CodecError(f"nested deeper than max_depth ({limit}); flatten the data, or raise the setting everywhere")
+
+
+def tells_depth(codec: str) -> bool:
+    """Whether each level takes a byte or more: then a text of `max_depth` bytes cannot be nested deeper."""
+    return codec in _OTHER_BYTES
 
 
 def _children(value: Any) -> list[Any]:

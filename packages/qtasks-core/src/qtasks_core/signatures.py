@@ -93,41 +93,39 @@ class Converter:
         self._tuples: dict[int, Any] = {}
 
     def convert(
-        self, args: Sequence[Any], kwargs: dict[str, Any], *, text_keys: bool = False
+        self, args: Sequence[Any], kwargs: dict[str, Any], one: Callable[[Any, Any], Any] = convert
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments to call the function with.
 
         Parameters:
             args: Positional, decoded.
             kwargs: By name, decoded.
-            text_keys: Texts as keys of mappings may stand for other types.
+            one: Makes a value what a type says.
 
         Raises:
             ArgumentError: One does not fit its annotation; names parameter, expected type and value.
         """
         if self._typed:
             if args:
-                args = self._convert_positional(args, text_keys=text_keys)
+                args = self._convert_positional(args, one)
             if kwargs:
                 kwargs = {
-                    key: self._convert_one(key, self._named.get(key, self._extra), kwargs[key], text_keys=text_keys)
-                    for key in kwargs
+                    key: self._convert_one(key, self._named.get(key, self._extra), kwargs[key], one) for key in kwargs
                 }
         return tuple(args), kwargs
 
-    def _convert_positional(self, args: Sequence[Any], *, text_keys: bool) -> tuple[Any, ...]:
+    def _convert_positional(self, args: Sequence[Any], one: Callable[[Any, Any], Any]) -> tuple[Any, ...]:
         try:
-            return convert(args, self._tuple_of(len(args)), text_keys=text_keys)  # type: ignore[no-any-return]
+            return one(args, self._tuple_of(len(args)))  # type: ignore[no-any-return]
         except CodecError:
             pairs = self._pairs(len(args))
             return tuple(
-                self._convert_one(name, type_, value, text_keys=text_keys)
-                for (name, type_), value in zip(pairs, args, strict=True)
+                self._convert_one(name, type_, value, one) for (name, type_), value in zip(pairs, args, strict=True)
             )
 
-    def _convert_one(self, name: str, type_: Any, value: Any, *, text_keys: bool) -> Any:
+    def _convert_one(self, name: str, type_: Any, value: Any, one: Callable[[Any, Any], Any]) -> Any:
         try:
-            return convert(value, type_, text_keys=text_keys)
+            return one(value, type_)
         except CodecError as error:
             shown = repr(value)
             shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

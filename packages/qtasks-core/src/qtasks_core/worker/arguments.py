@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qtasks_core.serializers import check_depth
+from qtasks_core.serializers import check_depth, convert, convert_texts, tells_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from qtasks_core.signatures import Converter
 
 __all__ = ["ArgumentReader"]
+
+
+class _Decoders(NamedTuple):
+    """Of one codec: for positional and for named arguments, what converts them, and a length that is flat enough."""
+
+    args: Callable[[bytes], list[Any]]
+    kwargs: Callable[[bytes], dict[str, Any]]
+    convert: Callable[[Any, Any], Any]
+    flat_bytes: int
 
 
 class ArgumentReader:
@@ -28,7 +37,7 @@ class ArgumentReader:
         self._converter = converter
         self._serializer = serializer
         self._max_depth = max_depth
-        self._decoders: dict[str, tuple[Callable[[bytes], list[Any]], Callable[[bytes], dict[str, Any]], bool]] = {}
+        self._decoders: dict[str, _Decoders] = {}
 
     def read(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of a message, converted to the function's annotations.
@@ -40,12 +49,20 @@ class ArgumentReader:
         codec = message.codec
         decoders = self._decoders.get(codec)
         if decoders is None:
-            serializer = self._serializer(codec)
-            has_text_keys = bool(getattr(serializer, "text_keys", False))
-            decoders = serializer.decoder(list[Any]), serializer.decoder(dict[str, Any]), has_text_keys
-            self._decoders[codec] = decoders
-        read_args, read_kwargs, has_text_keys = decoders
+            decoders = self._decoders[codec] = self._decoders_of(codec)
+        read_args, read_kwargs, convert_one, flat_bytes = decoders
         args, kwargs = read_args(message.args), read_kwargs(message.kwargs)
-        check_depth(message.args, args, self._max_depth, around=1, codec=codec)
-        check_depth(message.kwargs, kwargs, self._max_depth, around=1, codec=codec)
-        return self._converter.convert(args, kwargs, text_keys=has_text_keys)
+        if len(message.args) > flat_bytes:
+            check_depth(message.args, args, self._max_depth, around=1, codec=codec)
+        if len(message.kwargs) > flat_bytes:
+            check_depth(message.kwargs, kwargs, self._max_depth, around=1, codec=codec)
+        return self._converter.convert(args, kwargs, convert_one)
+
+    def _decoders_of(self, codec: str) -> _Decoders:
+        serializer = self._serializer(codec)
+        return _Decoders(
+            serializer.decoder(list[Any]),
+            serializer.decoder(dict[str, Any]),
+            convert_texts if getattr(serializer, "text_keys", False) else convert,
+            self._max_depth if tells_depth(codec) else -1,
+        )
