@@ -245,6 +245,35 @@ async def test_a_stop_asks_threads_to_end(app: QueueTasks, running: Running) -> 
     await app.stop()
 
 
+async def test_a_cancel_before_the_first_step_ends_the_task(app: QueueTasks, running: Running) -> None:
+    """It arrives between the delivery and its run: nothing runs, the record is written, the slot is free again."""
+    ran: list[int] = []
+
+    @app.task
+    async def work(number: int) -> int:
+        ran.append(number)
+        return number
+
+    async with running(app, concurrency=2) as worker:
+        begin = worker._begin
+
+        def begin_and_cancel(run: Run, now: float) -> None:
+            begin(run, now)
+            envelope = run.delivery.envelope
+            if envelope is not None and envelope.priority:
+                worker.cancel(envelope.uuid, "at once")
+                worker.cancel(envelope.uuid, "twice")
+
+        worker._begin = begin_and_cancel  # type: ignore[method-assign]  # that is the test
+        for number in range(4):
+            task = await work.with_options(priority=1).add_task(number)
+            with pytest.raises(TaskCancelledError):
+                await task.result(timeout=10)
+        assert 7 == await work.add_task(7).result(timeout=10)
+
+    assert [7] == ran
+
+
 async def test_a_cancel_during_the_drain_is_a_cancel(app: QueueTasks, running: Running) -> None:
     """What was asked for goes before the stop: the task is not given back."""
     began = asyncio.Event()

@@ -200,6 +200,8 @@ class DefaultWorker:
             run.cancel_reason = reason
             if run.is_cancellable:
                 self._cancel(run)
+                if run.task is not None:  # cancelled before its first step it cannot tell its end itself
+                    run.task.add_done_callback(partial(self._end_cancelled, run))
             else:
                 execution.ask_to_stop()
 
@@ -403,6 +405,10 @@ class DefaultWorker:
             run.execution.ask_to_stop()  # its thread goes on, and nobody waits for it
         if run.task is not None:
             run.task.cancel()
+
+    def _end_cancelled(self, run: Run, _: asyncio.Task[None]) -> None:
+        if run.execution is not None and run.cancel_reason is not None and not (run.is_ending or run.is_lost):
+            self._settler.put(run, self._outcomes.cancelled(run.execution, run.cancel_reason, self._clock()))
 
     def _free_slot_of(self, run: Run, _: asyncio.Task[None]) -> None:
         self._free_slot(run)
