@@ -283,7 +283,7 @@ async def test_a_call_site_gives_all_arguments(name: str, app: QueueTasks, runni
         result = await added.result(timeout=5)
         await ask.add_task().wait(timeout=5)
         await app.get(added.uuid)
-        await app.ping(timeout=5)
+        await app.ping(timeout=0.01)
     await app.flush_all()
     await app.stop()
 

@@ -26,6 +26,7 @@ from qtasks_testing.kit import (
     GlobalConfigSuite,
     InspectableSuite,
     KitContext,
+    OperationsSuite,
     PrioritySuite,
     QueuesSuite,
     ResultsSuite,
@@ -122,6 +123,9 @@ class TestTimeouts(TimeoutSuite): ...
 
 
 class TestTimes(TimesSuite): ...
+
+
+class TestOperations(OperationsSuite): ...
 
 
 class TestPriority(PrioritySuite): ...

@@ -15,6 +15,7 @@ from qtasks_testing.kit import (
     ContextSuite,
     DeadLetterSuite,
     GeneratorSuite,
+    OperationsSuite,
     PrioritySuite,
     QueuesSuite,
     RetrySuite,
@@ -53,6 +54,9 @@ class TestContext(ContextSuite): ...
 
 
 class TestGenerators(GeneratorSuite): ...
+
+
+class TestOperations(OperationsSuite): ...
 
 
 class TestPriority(PrioritySuite): ...

@@ -22,6 +22,7 @@ from qtasks_testing.kit import (
     GlobalConfigSuite,
     InspectableSuite,
     KitContext,
+    OperationsSuite,
     PrioritySuite,
     QueuesSuite,
     ResultsSuite,
@@ -109,6 +110,9 @@ class TestTimeouts(TimeoutSuite): ...
 
 
 class TestTimes(TimesSuite): ...
+
+
+class TestOperations(OperationsSuite): ...
 
 
 class TestPriority(PrioritySuite): ...

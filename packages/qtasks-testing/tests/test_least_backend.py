@@ -13,6 +13,7 @@ from qtasks_testing.kit import (
     CallsSuite,
     ContextSuite,
     GeneratorSuite,
+    OperationsSuite,
     PrioritySuite,
     QueuesSuite,
     RefusalsSuite,
@@ -108,6 +109,9 @@ class TestTimeouts(TimeoutSuite): ...
 
 
 class TestTimes(TimesSuite): ...
+
+
+class TestOperations(OperationsSuite): ...
 
 
 class TestPriority(PrioritySuite): ...

@@ -12,6 +12,7 @@ from qtasks_testing.kit import (
     ContextSuite,
     DeadLetterSuite,
     GeneratorSuite,
+    OperationsSuite,
     PrioritySuite,
     QueuesSuite,
     RetrySuite,
@@ -40,6 +41,9 @@ class TestTimeouts(TimeoutSuite): ...
 
 
 class TestTimes(TimesSuite): ...
+
+
+class TestOperations(OperationsSuite): ...
 
 
 class TestPriority(PrioritySuite): ...

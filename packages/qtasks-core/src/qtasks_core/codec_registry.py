@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from qtasks_core.errors import CodecError, ConfigError, UnknownWireError
 from qtasks_core.serializers import DEFAULT_SERIALIZER, builtin_serializers
@@ -52,7 +52,7 @@ class CodecRegistry:
         if codec in self._serializers:
             raise ConfigError(f"serializer: the codec {codec!r} is installed already; give another one another name")
         self._added[codec] = given
-        self._serializers[codec] = cast("Serializer", _Guarded(serializer))
+        self._serializers[codec] = _Guarded(serializer)
 
     def of(self, codec: str) -> Serializer:
         """Return the serializer of a codec.

@@ -330,7 +330,10 @@ class Serializer(Protocol):
     A codec whose mappings know texts only as keys also has `text_keys = True`: annotations say what they stand for.
     """
 
-    codec: ClassVar[str]
+    @property
+    def codec(self) -> str:
+        """Its name, in every message that is written with it."""
+        ...
 
     def encode(self, value: object) -> bytes: ...
 

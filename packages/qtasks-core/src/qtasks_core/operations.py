@@ -81,7 +81,7 @@ class AsyncOperations:
         """Ask all workers of the app whether they are alive; return them by name, with those that do not answer.
 
         Parameters:
-            timeout: Seconds to wait while a worker that is announced, or any at all, has not answered.
+            timeout: Seconds to wait until all that are announced have answered; where none is, for whoever answers.
 
         Raises:
             ConfigError: There is no global config, so workers cannot be reached.

@@ -87,7 +87,7 @@ async def ping(global_config: GlobalConfig | None, clock: Callable[[], float], t
     Parameters:
         global_config: What carries question and answers.
         clock: The time now, in epoch seconds.
-        timeout_s: Seconds to wait while one that is announced, or any at all, has not answered.
+        timeout_s: Seconds to wait for those that are announced; where none is, all of them for whoever answers.
 
     Raises:
         ConfigError: There is no global config, so workers cannot be reached.
@@ -129,7 +129,7 @@ async def _ask(
             async for key, versioned in changes:
                 for name, answer in _read({key: versioned}, prefix).items():
                     answers[name] = answer, loop.time() - began
-                if answers and expected <= answers.keys():
+                if expected and expected <= answers.keys():
                     break
     return answers
 

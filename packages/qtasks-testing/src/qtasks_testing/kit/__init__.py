@@ -26,6 +26,7 @@ from qtasks_testing.kit.features.cancelling import CancelSuite
 from qtasks_testing.kit.features.contexts import ContextSuite
 from qtasks_testing.kit.features.dead_letters import DeadLetterSuite
 from qtasks_testing.kit.features.generators import GeneratorSuite
+from qtasks_testing.kit.features.operations import OperationsSuite
 from qtasks_testing.kit.features.priorities import PrioritySuite
 from qtasks_testing.kit.features.queues import QueuesSuite
 from qtasks_testing.kit.features.refusals import RefusalsSuite
@@ -63,6 +64,7 @@ __all__ = [
     "GlobalConfigSuite",
     "InspectableSuite",
     "KitContext",
+    "OperationsSuite",
     "PrioritySuite",
     "QueuesSuite",
     "RefusalsSuite",
