@@ -11,9 +11,9 @@ A backend's test module describes it once and subclasses what it offers:
     class TestStorage(StorageSuite): ...
     class TestRetries(RetrySuite): ...
 
-Some suites are about one component (SenderSuite, StorageSuite, ...); the others are about what tasks can do (RetrySuite,
-CancelSuite, ...): they run apps and workers on the subject, and docs/features.md is made of them. RefusalsSuite is for a
-backend that lacks something, and checks what its users are told.
+Some suites are about one component (SenderSuite, StorageSuite, ...); the others are about what tasks can do
+(RetrySuite, CancelSuite, ...): they run apps and workers on the subject, and docs/features.md is made of them.
+RefusalsSuite is for a backend that lacks something, and checks what its users are told.
 
 Tests ask for capabilities, protocols and traits, never for a brand. What is skipped is told at the end of the run with
 its reason. A suite cannot be weakened: a test that is replaced, skipped or expected to fail is itself a failure.
