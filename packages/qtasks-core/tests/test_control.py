@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,16 +23,14 @@ def _record(status: Status, uuid: UUID) -> TaskRecord:
     return TaskRecord(uuid=uuid, task_name="t", queue="default", status=status)
 
 
-class _Storage:
+class _Storage(MemoryStorage):
     """A storage on a server of its own, which answers what the test says."""
 
     def __init__(self, *answers: Status | None) -> None:
+        super().__init__("memory://other", CONTEXT)
         self._answers = list(answers)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(MemoryStorage("memory://other", CONTEXT), name)
-
-    async def get(self, uuids: list[UUID]) -> list[TaskRecord | None]:
+    async def get(self, uuids: Sequence[UUID]) -> list[TaskRecord | None]:
         status = self._answers.pop(0)
         return [None if status is None else _record(status, uuids[0])]
 
