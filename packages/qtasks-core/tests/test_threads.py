@@ -258,9 +258,14 @@ def test_a_job_that_outlives_its_loop_ends_quietly() -> None:
 
 async def test_a_thread_that_is_left_is_replaced(runner: ThreadRunner) -> None:
     """All four hang, their callers go, and four further jobs run at once; the left ones are counted until they end."""
-    gate = threading.Event()
-    hanging = [asyncio.ensure_future(runner.run(gate.wait, (30,), {})) for _ in range(4)]
-    await until(lambda: 4 == len(named(runner._name)) and runner._jobs.empty())
+    gate, began = threading.Event(), list[int]()
+
+    def hang() -> None:
+        began.append(1)
+        gate.wait(30)
+
+    hanging = [asyncio.ensure_future(runner.run(hang, (), {})) for _ in range(4)]
+    await until(lambda: 4 == len(began))
     for one in hanging:
         one.cancel()
     await asyncio.wait(hanging)
@@ -278,9 +283,14 @@ async def test_a_thread_that_is_left_is_replaced(runner: ThreadRunner) -> None:
 
 async def test_a_job_that_had_not_begun_abandons_no_thread(runner: ThreadRunner) -> None:
     """It waits for a thread, its caller goes, and it is never called."""
-    gate, called = threading.Event(), threading.Event()
-    running = [asyncio.ensure_future(runner.run(gate.wait, (30,), {})) for _ in range(4)]
-    await until(lambda: runner._jobs.empty() and 4 == len(named(runner._name)))
+    gate, called, began = threading.Event(), threading.Event(), list[int]()
+
+    def hang() -> None:
+        began.append(1)
+        gate.wait(30)
+
+    running = [asyncio.ensure_future(runner.run(hang, (), {})) for _ in range(4)]
+    await until(lambda: 4 == len(began))
     waiting = asyncio.ensure_future(runner.run(called.set, (), {}))
     await asyncio.sleep(0)
     waiting.cancel()
@@ -296,14 +306,15 @@ async def test_a_job_that_had_not_begun_abandons_no_thread(runner: ThreadRunner)
 async def test_a_left_job_ends_with_its_runner() -> None:
     """close() does not wait for it, and its thread does not take another job."""
     runner = ThreadRunner(asyncio.get_running_loop(), 2, "left")
-    gate, ended = threading.Event(), threading.Event()
+    gate, began, ended = threading.Event(), threading.Event(), threading.Event()
 
     def job() -> None:
+        began.set()
         gate.wait(30)
         ended.set()
 
     left = asyncio.ensure_future(runner.run(job, (), {}))
-    await until(lambda: runner._jobs.empty() and 1 == len(named("left")))
+    await until(began.is_set)
     left.cancel()
     await asyncio.wait([left])
     runner.close()
