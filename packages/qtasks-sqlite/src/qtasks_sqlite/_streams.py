@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from qtasks_core.contract import Event
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Literal
     from uuid import UUID
 
+    from qtasks_core.contract import PerItem
     from qtasks_sqlite._transaction import Transaction
 
     Place = tuple[tuple[int, int, float], int]
@@ -34,26 +37,35 @@ AFTER = f"""
 STATE = f"SELECT coalesce(status, 0) >= {FINAL} OR state = {DEAD} FROM tasks WHERE uuid = ? AND ns = ?"
 
 
-def append(transaction: Transaction, ns: int, event: Event, now: float, ttl: float) -> None:
-    """Add an event, unless a newer run has begun; the first of a new run removes those of older ones.
+def append(transaction: Transaction, ns: int, batch: Sequence[Event], now: float, ttl: float) -> PerItem:
+    """Add events; return an answer for each. An event that is said twice is there once; one of an older run is dropped.
 
     Parameters:
         transaction: Of the writer.
         ns: The namespace.
-        event: Said twice, it is there once.
+        batch: In the order of their numbers; the first of a new run removes those of older ones.
         now: Epoch seconds.
-        ttl: How long it is kept, in seconds.
+        ttl: How long they are kept, in seconds.
     """
-    execute = transaction.connection.execute
-    uuid = event.uuid.bytes
-    newest = execute(NEWEST, (uuid, ns)).fetchone()
-    if newest is not None and newest > event.run:
-        return
-    if newest is not None and newest < event.run:
-        execute(DROP_OLDER, (uuid, ns, *event.run))
     expires = to_micros(now + ttl)
-    execute(INSERT, (ns, uuid, *event.run, event.seq, KINDS.index(event.kind), expires, event.value))
     transaction.effects.events = True
+    if transaction.careful:
+        return transaction.each(batch, lambda event: _append_run(transaction.connection, ns, expires, [event]))
+    for _, events in groupby(batch, key=attrgetter("uuid", "run")):
+        _append_run(transaction.connection, ns, expires, list(events))
+    return [None] * len(batch)
+
+
+def _append_run(connection: sqlite3.Connection, ns: int, expires: int, events: Sequence[Event]) -> None:
+    """Add events of one run, unless a newer one has begun."""
+    uuid, run = events[0].uuid.bytes, events[0].run
+    newest = connection.execute(NEWEST, (uuid, ns)).fetchone()
+    if newest is not None and newest > run:
+        return
+    if newest is not None and newest < run:
+        connection.execute(DROP_OLDER, (uuid, ns, *run))
+    rows = [(ns, uuid, *run, event.seq, KINDS.index(event.kind), expires, event.value) for event in events]
+    connection.executemany(INSERT, rows)
 
 
 def read(connection: sqlite3.Connection, ns: int, uuid: UUID, after: Place) -> tuple[list[Event], bool | None]:

@@ -89,9 +89,7 @@ class SqliteStorage(SqliteComponent):
     async def append(self, batch: Sequence[Event]) -> PerItem:
         """Add to the streams of tasks."""
         now, ns, ttl = self._context.clock(), self._database.ns, self._context.config.result_ttl
-        return await self._database.write(
-            lambda transaction: transaction.each(batch, lambda event: _streams.append(transaction, ns, event, now, ttl))
-        )
+        return await self._database.write(lambda transaction: _streams.append(transaction, ns, batch, now, ttl))
 
     async def delete(self, uuids: Sequence[UUID]) -> int:
         """Remove tasks, whatever their status; return how many were there."""
