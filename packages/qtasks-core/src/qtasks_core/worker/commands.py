@@ -102,9 +102,10 @@ class Commands:
         backoff = Backoff()
         while True:
             try:
-                present = {key.removeprefix(prefix) for key in await global_config.list(prefix)}
-                for key in set(known()) - present:  # taken back while nobody watched
-                    told(key, None)
+                if stands := set(known()):
+                    present = {key.removeprefix(prefix) for key in await global_config.list(prefix)}
+                    for key in stands - present:  # taken back while nobody watched
+                        told(key, None)
                 async for key, versioned in global_config.watch(prefix):
                     told(key.removeprefix(prefix), versioned.value)
                     backoff.reset()
