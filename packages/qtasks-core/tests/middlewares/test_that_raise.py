@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from middlewares.steps import Noting, Refusing, job
 from qtasks_core.aio import QueueTasks
 from qtasks_core.config import QueueConfig
 from qtasks_core.errors import Retry, TaskCancelledError, TaskFailedError
@@ -20,50 +21,6 @@ if TYPE_CHECKING:
     from qtasks_core.worker.worker import DefaultWorker
 
     Running = Callable[..., AbstractAsyncContextManager[DefaultWorker]]
-
-
-class Noting(TaskMiddleware):
-    """Notes each step of each run."""
-
-    def __init__(self, name: str, notes: list[str]) -> None:
-        self.name = name
-        self.notes = notes
-
-    def __repr__(self) -> str:
-        return f"Noting({self.name!r})"
-
-    def before(self, execution: Execution) -> None:
-        self.notes.append(f"{self.name}.before")
-
-    async def around(self, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Any:
-        self.notes.append(f"{self.name}.around")
-        try:
-            return await call()
-        finally:
-            self.notes.append(f"{self.name}.around ends")
-
-    async def after(self, execution: Execution, result: Any) -> Any:
-        await asyncio.sleep(0)
-        self.notes.append(f"{self.name}.after {result}")
-        return f"{result}{self.name}"
-
-    async def failed(self, execution: Execution, error: BaseException) -> None:
-        self.notes.append(f"{self.name}.failed {type(error).__name__}")
-
-
-class Refusing(TaskMiddleware):
-    """Raises in one step."""
-
-    def __init__(self, step: str) -> None:
-        async def refuse(*given: Any) -> None:
-            await asyncio.sleep(0)
-            raise PermissionError(f"no {step}")
-
-        setattr(self, step, refuse)
-
-
-def job(x: int = 0) -> Any:
-    return x
 
 
 # ---------------------------------------------------------------- errors
@@ -82,7 +39,7 @@ async def test_one_that_raises_fails_its_task(app: QueueTasks, running: Running,
 
     lines = caught.value.traceback.splitlines()
     assert "error" == ended.status
-    assert "test_middlewares_that_raise.py" in lines[1]
+    assert "tests/middlewares/steps.py" in lines[1]
     assert "in refuse" in lines[1] or "in around" in lines[1]
     assert any("in refuse" in line for line in lines)
     assert "outer.failed PermissionError" in notes

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from middlewares.steps import job
 from qtasks_core.aio import QueueTasks
 from qtasks_core.errors import ConfigError, RegistrationError
 from qtasks_core.middlewares import TaskMiddleware
@@ -31,10 +32,6 @@ class Noting(TaskMiddleware):
 
     def after(self, execution: Execution, result: Any) -> Any:
         return f"{result}{self.name}"
-
-
-def job(x: int = 0) -> Any:
-    return x
 
 
 # ---------------------------------------------------------------- what may be one

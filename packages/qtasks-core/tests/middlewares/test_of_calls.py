@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from middlewares.steps import Refusing, job
 from qtasks_core import blocking
 from qtasks_core.aio import QueueTasks
 from qtasks_core.errors import PluginError
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
     from qtasks_core.worker.worker import DefaultWorker
 
     Running = Callable[..., AbstractAsyncContextManager[DefaultWorker]]
-
-
-class Refusing(TaskMiddleware):
-    """Raises in one step."""
-
-    def __init__(self, step: str) -> None:
-        async def refuse(*given: Any) -> None:
-            await asyncio.sleep(0)
-            raise PermissionError(f"no {step}")
-
-        setattr(self, step, refuse)
-
-
-def job(x: int = 0) -> Any:
-    return x
 
 
 # ---------------------------------------------------------------- adding

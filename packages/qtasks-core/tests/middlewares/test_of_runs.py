@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 import pytest
 
+from middlewares.steps import Noting, job
 from qtasks_core.aio import QueueTasks
 from qtasks_core.errors import CodecError, TaskFailedError, TaskPluginTriggerError
 from qtasks_core.middlewares import TaskMiddleware
@@ -25,39 +25,6 @@ if TYPE_CHECKING:
     Running = Callable[..., AbstractAsyncContextManager[DefaultWorker]]
 
 hookimpl = pluggy.HookimplMarker("qtasks")
-
-
-class Noting(TaskMiddleware):
-    """Notes each step of each run."""
-
-    def __init__(self, name: str, notes: list[str]) -> None:
-        self.name = name
-        self.notes = notes
-
-    def __repr__(self) -> str:
-        return f"Noting({self.name!r})"
-
-    def before(self, execution: Execution) -> None:
-        self.notes.append(f"{self.name}.before")
-
-    async def around(self, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Any:
-        self.notes.append(f"{self.name}.around")
-        try:
-            return await call()
-        finally:
-            self.notes.append(f"{self.name}.around ends")
-
-    async def after(self, execution: Execution, result: Any) -> Any:
-        await asyncio.sleep(0)
-        self.notes.append(f"{self.name}.after {result}")
-        return f"{result}{self.name}"
-
-    async def failed(self, execution: Execution, error: BaseException) -> None:
-        self.notes.append(f"{self.name}.failed {type(error).__name__}")
-
-
-def job(x: int = 0) -> Any:
-    return x
 
 
 # ---------------------------------------------------------------- order
