@@ -13,10 +13,10 @@ from qtasks_core.options import CallOptions, checked_call
 from qtasks_core.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from uuid import UUID
 
+    from qtasks_core.config import WorkerOptions
     from qtasks_core.embedding import EmbeddedWorker
     from qtasks_core.makers import AsyncTaskMaker
     from qtasks_core.task import AddCall
@@ -61,31 +61,18 @@ class QueueTasks(AsyncOperations, AppFace):
         """
         return await self.core.get(uuid, Task)
 
-    def worker(
-        self,
-        *,
-        concurrency: int | None = None,
-        queues: Sequence[str] | None = None,
-        queue_concurrency: Mapping[str, int] | None = None,
-        name: str | None = None,
-        shutdown_timeout: float | None = None,
-    ) -> EmbeddedWorker:
+    def worker(self, **options: Unpack[WorkerOptions]) -> EmbeddedWorker:
         """Return a worker for the running loop, beside the program's other work: `async with app.worker(): …`.
 
         Parameters:
-            concurrency: Tasks at the same time; the setting by default.
-            queues: Queues to take from; the setting by default.
-            queue_concurrency: Most tasks of a queue at the same time; one that is not named has the setting's.
-            name: Unique among the workers of the app; one is made by default.
-            shutdown_timeout: Seconds that running tasks may go on at the end; the setting by default.
+            options: See `WorkerOptions`.
 
         Raises:
             ConfigError: One of them is of the wrong type or out of range.
         """
         from qtasks_core.embedding import EmbeddedWorker  # noqa: PLC0415  # clients never need it
 
-        options = self._run_options(concurrency, queues, queue_concurrency, name, shutdown_timeout)
-        return EmbeddedWorker(self.core, options)
+        return EmbeddedWorker(self.core, self._run_options(**options))
 
     async def stop(self) -> None:
         """Write what was added and close the running loop's connections, but not those that a worker needs.

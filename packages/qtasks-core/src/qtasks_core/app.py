@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from qtasks_core.aio import QueueTasks
-    from qtasks_core.contract import Broker, GlobalConfig, Results, Serializer, Starter, TaskExecutor, TaskRecord
+    from qtasks_core.contract import (
+        Broker,
+        GlobalConfig,
+        Message,
+        Results,
+        Serializer,
+        Starter,
+        TaskExecutor,
+        TaskRecord,
+    )
     from qtasks_core.middlewares import TaskMiddleware
     from qtasks_core.options import CallOptions, Draft
     from qtasks_core.task import TaskSnapshot
@@ -222,6 +231,16 @@ class App:
         if found is None:
             found = self._result_decoders[key] = self.serializer(codec).decoder(type_)
         return found
+
+    def plain_arguments(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a message as plain decoded data.
+
+        Raises:
+            UnknownWireError: Their codec is not installed.
+            CodecError: They are damaged.
+        """
+        decode = self.serializer(message.codec).decoder(Any)
+        return tuple(decode(message.args)), decode(message.kwargs)
 
     def decode_value(self, raw: bytes) -> Any:
         """Return a value that a task yielded.
@@ -454,12 +473,13 @@ class AppFace(Registration):
         Raises:
             ConfigError: One of them is of the wrong type or out of range.
         """
-        return self.core.run(self._run_options(concurrency, queues))
+        return self.core.run(self._run_options(concurrency=concurrency, queues=queues))
 
     def _run_options(
         self,
-        concurrency: int | None,
-        queues: Sequence[str] | None,
+        *,
+        concurrency: int | None = None,
+        queues: Sequence[str] | None = None,
         queue_concurrency: Mapping[str, int] | None = None,
         name: str | None = None,
         shutdown_timeout: float | None = None,

@@ -13,11 +13,11 @@ from qtasks_core.options import CallOptions, checked_call
 from qtasks_core.task import BlockingTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from uuid import UUID
 
     from qtasks_core.aio import QueueTasks as AsyncQueueTasks
+    from qtasks_core.config import WorkerOptions
     from qtasks_core.embedding import BlockingEmbeddedWorker
     from qtasks_core.makers import BlockingTaskMaker
 
@@ -62,31 +62,18 @@ class QueueTasks(BlockingOperations, AppFace):
         """Return a task by its id; see `qtasks.asyncio.QueueTasks.get`."""
         return self.core.portal.call(self.core.get, uuid, BlockingTask, hint="app.aio.get(…)")
 
-    def worker(
-        self,
-        *,
-        concurrency: int | None = None,
-        queues: Sequence[str] | None = None,
-        queue_concurrency: Mapping[str, int] | None = None,
-        name: str | None = None,
-        shutdown_timeout: float | None = None,
-    ) -> BlockingEmbeddedWorker:
+    def worker(self, **options: Unpack[WorkerOptions]) -> BlockingEmbeddedWorker:
         """Return a worker that runs in a thread, beside the program's other work: `with app.worker(): …`.
 
         Parameters:
-            concurrency: Tasks at the same time; the setting by default.
-            queues: Queues to take from; the setting by default.
-            queue_concurrency: Most tasks of a queue at the same time; one that is not named has the setting's.
-            name: Unique among the workers of the app; one is made by default.
-            shutdown_timeout: Seconds that running tasks may go on at the end; the setting by default.
+            options: See `WorkerOptions`.
 
         Raises:
             ConfigError: One of them is of the wrong type or out of range.
         """
         from qtasks_core.embedding import BlockingEmbeddedWorker  # noqa: PLC0415  # clients never need it
 
-        options = self._run_options(concurrency, queues, queue_concurrency, name, shutdown_timeout)
-        return BlockingEmbeddedWorker(self.core, options)
+        return BlockingEmbeddedWorker(self.core, self._run_options(**options))
 
     def stop(self) -> None:
         """Stop the workers that run in this process, write what was added and close the connections.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,9 +12,9 @@ from qtasks_core.errors import ConfigError
 from qtasks_core.fields import field_types, set_checked, wrong_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["CURRENT_WIRE_VERSION", "QueueConfig", "RunOptions"]
+__all__ = ["CURRENT_WIRE_VERSION", "QueueConfig", "RunOptions", "WorkerOptions"]
 
 CURRENT_WIRE_VERSION = "1.0"
 
@@ -152,6 +152,21 @@ class RunOptions(Struct, frozen=True, kw_only=True):
         set_checked(self, _EXPECTED, prefix="option ")
         if self.queues is not None:
             _expect_a_name("option queues", self.queues)
+
+
+class WorkerOptions(TypedDict, total=False):
+    """How a worker inside another program differs from the app's settings; what is left out is as they say."""
+
+    concurrency: int | None
+    """Tasks at the same time."""
+    queues: Sequence[str] | None
+    """Queues to take from."""
+    queue_concurrency: Mapping[str, int] | None
+    """Most tasks of a queue at the same time; one that is not named has the setting's."""
+    name: str | None
+    """Unique among the workers of the app; one is made by default."""
+    shutdown_timeout: float | None
+    """Seconds that running tasks may go on at the end."""
 
 
 def _expect_a_name(label: str, queues: tuple[str, ...]) -> None:

@@ -119,8 +119,7 @@ class DeadLetter:
         message = self._message
         if isinstance(message, WireError):
             raise message
-        decode = self._app.serializer(message.codec).decoder(Any)
-        return tuple(decode(message.args)), decode(message.kwargs)
+        return self._app.plain_arguments(message)
 
 
 class _Selection(NamedTuple):

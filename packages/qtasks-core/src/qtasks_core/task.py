@@ -170,9 +170,7 @@ class TaskSnapshot(Generic[R]):
 
     @cached_property
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        message = unpack_message(self._record.body)
-        decode = self._app.serializer(message.codec).decoder(Any)
-        return tuple(decode(message.args)), decode(message.kwargs)
+        return self._app.plain_arguments(unpack_message(self._record.body))
 
     def _decode_result(self, record: TaskRecord) -> R:
         if record.result is None:
