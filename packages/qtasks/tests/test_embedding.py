@@ -16,8 +16,8 @@ import qtasks.asyncio
 from qtasks import QueueConfig
 from qtasks.exceptions import ConfigError, UnavailableError
 from qtasks_core.components import Sources
+from qtasks_core.control import WORKER_PREFIX
 from qtasks_core.memory import MemoryBroker
-from qtasks_core.worker.announcer import PREFIX
 from qtasks_testing import eventually
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ async def test_it_announces_itself_as_any_worker(app: qtasks.asyncio.QueueTasks)
     await config.start()
 
     async def announced() -> bytes:
-        return (await config.get(f"{PREFIX}embedded-1")).value or b""
+        return (await config.get(f"{WORKER_PREFIX}embedded-1")).value or b""
 
     async with app.worker(name="embedded-1", concurrency=3, queues=["a", "b"]) as worker:
         assert "embedded-1" == worker.name

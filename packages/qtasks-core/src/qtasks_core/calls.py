@@ -165,8 +165,8 @@ class BlockingTaskFunction(TaskFunction[P, R, C]):
         return app.portal.call(_send_many_blocking, app, drafts, definition.returns, hint="task.aio.add_many(…)")
 
 
-class AsyncCaller:
-    """Queues calls by name, with options (`qtasks.asyncio`).
+class _Caller:
+    """Queues calls by name, with options.
 
     Parameters:
         app: The app.
@@ -177,9 +177,16 @@ class AsyncCaller:
         self._app = app
         self._options = options
 
+    def _draft(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Draft:
+        return self._app.draft(name, args, kwargs, self._options)
+
+
+class AsyncCaller(_Caller):
+    """Queues calls by name, with options (`qtasks.asyncio`)."""
+
     def add_task(self, name: str, /, *args: Any, **kwargs: Any) -> AddCall[Any]:
         """Queue a call by name; awaited as `AsyncTaskFunction.add_task`."""
-        draft = self._app.draft(name, args, kwargs, self._options)
+        draft = self._draft(name, args, kwargs)
 
         async def send() -> Task[Any]:
             return Task(self._app, await self._app.add(draft))
@@ -187,21 +194,12 @@ class AsyncCaller:
         return AddCall(name, send)
 
 
-class BlockingCaller:
-    """Queues calls by name, with options (`qtasks`).
-
-    Parameters:
-        app: The app.
-        options: Of the calls.
-    """
-
-    def __init__(self, app: App, options: CallOptions) -> None:
-        self._app = app
-        self._options = options
+class BlockingCaller(_Caller):
+    """Queues calls by name, with options (`qtasks`)."""
 
     def add_task(self, name: str, /, *args: Any, **kwargs: Any) -> BlockingTask[Any]:
         """Queue a call by name; return when it is safe."""
-        draft = self._app.draft(name, args, kwargs, self._options)
+        draft = self._draft(name, args, kwargs)
         return BlockingTask(self._app, self._app.portal.call(self._app.add, draft, hint="app.aio.add_task(…)"))
 
 

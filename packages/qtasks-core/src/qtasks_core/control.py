@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtasks_core.contract import FINAL, Cancels, FusedSender, Storage
+from qtasks_core.contract import FINAL, Cancels, Storage
 from qtasks_core.errors import ConfigError, ResultExpiredError
+from qtasks_core.writes import is_fused
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from qtasks_core.contract import Broker, GlobalConfig, Results
 
-__all__ = ["CANCEL_PREFIX", "PAUSE_PREFIX", "Control"]
+__all__ = ["CANCEL_PREFIX", "PAUSE_PREFIX", "WORKER_PREFIX", "Control"]
 
 CANCEL_PREFIX = "cancel/"
 PAUSE_PREFIX = "pause/"
+WORKER_PREFIX = "worker/"
 _TTL_S = 30 * 86_400.0  # a task may wait for its time; one that obeys takes its cancel back
 
 
@@ -40,7 +42,7 @@ class Control:
             ResultExpiredError: Nothing is known of it.
             ConfigError: There is no global config, so running tasks cannot be reached.
         """
-        if self._cancels_waiting and isinstance(self._broker, Cancels):
+        if is_fused(self._broker, self._storage) and isinstance(self._broker, Cancels):
             answer = (await self._broker.cancel([uuid], reason))[0]
             if answer is not None:
                 return answer
@@ -71,10 +73,6 @@ class Control:
         """Return the names of the paused queues."""
         found = await self._channel("list paused queues").list(PAUSE_PREFIX)
         return sorted(key.removeprefix(PAUSE_PREFIX) for key, versioned in found.items() if versioned.value is not None)
-
-    @property
-    def _cancels_waiting(self) -> bool:
-        return isinstance(self._broker, FusedSender) and self._broker.fuses(self._storage)
 
     def _channel(self, what: str) -> GlobalConfig:
         if self._global_config is None:

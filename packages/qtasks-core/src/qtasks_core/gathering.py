@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from qtasks_core.portal import blocking_iterator
 
@@ -71,9 +71,7 @@ def gather_blocking(*tasks: BlockingTask[R], timeout: float | None = None) -> li
 
 def as_completed_blocking(tasks: Iterable[BlockingTask[R]], timeout: float | None = None) -> Iterator[BlockingTask[R]]:
     """Yield each task when it has ended, however it ended; see `as_completed`."""
-    twins: dict[Any, BlockingTask[R]] = {}
-    for task in tasks:
-        twins[task.uuid] = task
+    twins = {task.uuid: task for task in tasks}
     if not twins:
         return
     portal = next(iter(twins.values())).app.portal

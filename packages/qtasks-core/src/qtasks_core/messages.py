@@ -24,6 +24,7 @@ __all__ = [
     "Retry",
     "Status",
     "TaskRecord",
+    "envelope_of",
 ]
 
 Status = Literal["new", "process", "retry", "success", "error", "cancel", "dead"]
@@ -74,6 +75,17 @@ class Delivery(Struct, frozen=True):
     crashes: int = 0  # worker deaths seen while it was held
     suspect: bool = False  # perhaps a duplicate: Storage.mark() decides before it runs
     raw: bytes = b""
+
+
+def envelope_of(delivery: Delivery) -> Envelope:
+    """Return the envelope of a delivery that could be read, as that of every run.
+
+    Raises:
+        TypeError: It could not.
+    """
+    if delivery.envelope is None:
+        raise TypeError("a run has an envelope")
+    return delivery.envelope
 
 
 class Ack(Struct, frozen=True):

@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
+from qtasks_core.control import WORKER_PREFIX
 from qtasks_core.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ __all__ = ["PING_PREFIX", "Answerer", "PingedWorker", "ping"]
 
 PING_PREFIX = "ping/"
 PONG_PREFIX = "pong/"
-WORKER_PREFIX = "worker/"
 _KEPT_S = 5.0
 
 S = TypeVar("S", bound=Struct)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
-from qtasks_core.contract import FusedSender, Storage, TaskRecord
+from qtasks_core.contract import Storage, TaskRecord
 from qtasks_core.errors import ItemError, SendError, WireError
 from qtasks_core.wire import unpack_message
+from qtasks_core.writes import is_fused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,8 +76,7 @@ class Replaying:
 
 def keeps_records_elsewhere(storage: Results, broker: Sender) -> TypeGuard[Storage]:
     """Whether records are kept, and a broker that sends a dead letter again does not reopen them."""
-    is_fused = isinstance(broker, FusedSender) and broker.fuses(storage)
-    return isinstance(storage, Storage) and not is_fused
+    return isinstance(storage, Storage) and not is_fused(broker, storage)
 
 
 def anew(envelope: Envelope) -> Envelope:

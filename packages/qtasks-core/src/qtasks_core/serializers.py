@@ -56,15 +56,7 @@ class MsgpackSerializer:
 
     def decoder(self, type_: Any) -> Callable[[bytes], Any]:
         """Return a function that reads a value of this type; strict, as `msgspec.convert`."""
-        decode = msgspec.msgpack.Decoder(type_, dec_hook=_decode_guest).decode
-
-        def read(raw: bytes) -> Any:
-            try:
-                return decode(raw)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise CodecError(str(error)) from None
-
-        return read
+        return _reader(msgspec.msgpack.Decoder(type_, dec_hook=_decode_guest).decode)
 
 
 class JsonSerializer:
@@ -92,15 +84,17 @@ class JsonSerializer:
 
     def decoder(self, type_: Any) -> Callable[[bytes], Any]:
         """Return a function that reads a value of this type; strict, but texts become what JSON has no form for."""
-        decode = msgspec.json.Decoder(type_, dec_hook=_decode_guest).decode
+        return _reader(msgspec.json.Decoder(type_, dec_hook=_decode_guest).decode)
 
-        def read(raw: bytes) -> Any:
-            try:
-                return decode(raw)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise CodecError(str(error)) from None
 
-        return read
+def _reader(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def read(raw: bytes) -> Any:
+        try:
+            return decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise CodecError(str(error)) from None
+
+    return read
 
 
 def convert(value: Any, type_: Any) -> Any:

@@ -27,7 +27,6 @@ __all__ = ["DefaultStarter", "loop_factory"]
 logger = logging.getLogger("qtasks.starter")
 
 _EXIT_UNWRITTEN = 1
-
 _SIGNAL_EXIT = 128
 
 
@@ -115,10 +114,8 @@ class _Process:
         logger.info("%s: a restart is due", why)
         self._restart()
 
-    def _start_helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._helpers.add(task)
-        return task
+    def _start_helper(self, work: Coroutine[Any, Any, None]) -> None:
+        self._helpers.add(asyncio.get_running_loop().create_task(work))
 
     def _watch_parent(self) -> None:
         if self._options.parent is not None:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from qtasks_core.errors import TaskCancelError, TaskPluginTriggerError
+from qtasks_core.messages import envelope_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -199,10 +200,7 @@ class TaskContext:
 
     @property
     def _envelope(self) -> Envelope:
-        envelope = self._execution.delivery.envelope
-        if envelope is None:
-            raise TypeError("a run has an envelope")
-        return envelope
+        return envelope_of(self._execution.delivery)
 
 
 class AsyncTaskContext(TaskContext):

@@ -15,7 +15,7 @@ from uuid import UUID  # msgspec reads the annotation
 import msgspec
 from msgspec import Struct
 
-from qtasks_core.contract import FINAL, Capability, FusedSender, Storage
+from qtasks_core.contract import FINAL, Capability, Storage
 from qtasks_core.errors import (
     AlreadyFinal,
     ConfigError,
@@ -25,6 +25,7 @@ from qtasks_core.errors import (
     UnavailableError,
 )
 from qtasks_core.group_commit import Backoff
+from qtasks_core.writes import is_fused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -51,8 +52,7 @@ class _Claim(Struct, array_like=True):
 
 def keeps_unique_keys(broker: Broker, storage: Results) -> bool:
     """Whether a key, a record and a message of one task are one atomic step there."""
-    is_fused = isinstance(broker, FusedSender) and broker.fuses(storage)
-    return is_fused and Capability.UNIQUE in storage.capabilities
+    return is_fused(broker, storage) and Capability.UNIQUE in storage.capabilities
 
 
 class UniqueKeys:

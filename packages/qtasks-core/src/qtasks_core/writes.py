@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 import msgspec
 
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
     from qtasks_core.contract import Broker, Envelope, PerItem, Results, Sender
 
-__all__ = ["Addition", "add_writer", "finish_writer"]
+__all__ = ["Addition", "add_writer", "finish_writer", "is_fused"]
 
 logger = logging.getLogger("qtasks.engine")
 
 Addition: TypeAlias = "tuple[TaskRecord, Envelope]"
+
+
+def is_fused(sender: Sender, storage: Results) -> TypeGuard[FusedSender]:
+    """Whether both are on one server, which writes what concerns both in one step."""
+    return isinstance(sender, FusedSender) and sender.fuses(storage)
 
 
 def add_writer(sender: Sender, storage: Results) -> Callable[[Sequence[Addition]], Awaitable[PerItem]]:
@@ -28,7 +33,7 @@ def add_writer(sender: Sender, storage: Results) -> Callable[[Sequence[Addition]
     Without a shared server it is send, then insert: a crash between leaves a task that runs, not a record that never
     ends.
     """
-    if isinstance(sender, FusedSender) and sender.fuses(storage):
+    if is_fused(sender, storage):
         return sender.add_and_send
 
     async def send_then_add(batch: Sequence[Addition]) -> PerItem:
@@ -48,7 +53,7 @@ def finish_writer(broker: Broker, storage: Results) -> Callable[[Sequence[Outcom
     Without a shared server it is follow-up sends, record, verdict: a crash can repeat a task, never lose its result or
     a successor.
     """
-    if isinstance(broker, FusedBroker) and broker.fuses(storage):
+    if is_fused(broker, storage) and isinstance(broker, FusedBroker):
         return broker.finish_and_settle
     add = add_writer(broker, storage)
 

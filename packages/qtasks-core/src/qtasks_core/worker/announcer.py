@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from qtasks_core.control import WORKER_PREFIX
 from qtasks_core.errors import ItemError, SendUnknownError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ __all__ = ["Announcement", "Announcer"]
 
 logger = logging.getLogger("qtasks.worker")
 
-PREFIX = "worker/"
 _TTL_S = 60.0
 _EVERY_S = 20.0
 
@@ -50,7 +50,7 @@ class Announcer:
 
     def __init__(self, app: App, engine: Engine, worker: DefaultWorker) -> None:
         self._global_config = engine.global_config
-        self._key = f"{PREFIX}{worker.name}"
+        self._key = f"{WORKER_PREFIX}{worker.name}"
         self._announcement = Announcement(
             name=worker.name,
             host=socket.gethostname(),
@@ -89,7 +89,7 @@ class Announcer:
     async def _compare(self) -> None:
         if self._global_config is None:
             return
-        for key, versioned in (await self._global_config.list(PREFIX)).items():
+        for key, versioned in (await self._global_config.list(WORKER_PREFIX)).items():
             if key == self._key or versioned.value is None or key in self._warned:
                 continue
             other = _read(versioned.value)

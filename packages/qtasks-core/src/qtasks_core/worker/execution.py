@@ -7,6 +7,7 @@ import itertools
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.messages import envelope_of
 from qtasks_core.provided import put_between
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.arguments import ArgumentReader
@@ -213,7 +214,4 @@ class TaskExecution:
 
     @property
     def _envelope(self) -> Envelope:
-        envelope = self.delivery.envelope
-        if envelope is None:
-            raise TypeError("a run has an envelope")
-        return envelope
+        return envelope_of(self.delivery)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtasks_core.contract import Dead, Outcome
 from qtasks_core.errors import UnknownWireError, WireError
+from qtasks_core.messages import envelope_of
 from qtasks_core.wire import unpack_message
 
 if TYPE_CHECKING:
@@ -88,10 +89,7 @@ class Intake:
 
     def park(self, execution: TaskExecution, reason: str, now: float) -> Outcome:
         """Put a run back whose arguments this worker cannot read."""
-        envelope = execution.delivery.envelope
-        if envelope is None:
-            raise TypeError("a run has an envelope")
-        return self._park(execution.delivery, envelope, reason, now)
+        return self._park(execution.delivery, envelope_of(execution.delivery), reason, now)
 
     def _park(self, delivery: Delivery, envelope: Envelope, reason: str, now: float) -> Outcome:
         reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"

@@ -11,6 +11,7 @@ import msgspec
 
 from qtasks_core.contract import Ack, Dead, Delivery, Envelope, Outcome, Release, Retry, TaskRecord
 from qtasks_core.errors import RemoteTaskError, TaskProcessError, TaskTimeoutError
+from qtasks_core.messages import envelope_of
 from qtasks_core.wire import RemoteError, frame, pack_error
 from qtasks_core.worker.results import encode_result
 
@@ -73,9 +74,7 @@ class OutcomeMaker:
         record = self._record_of(execution, "retry", now)
         record.finished_at = None
         record.error = pack_error(describe(error))
-        envelope = execution.delivery.envelope
-        if envelope is None:
-            raise TypeError("a run has an envelope")
+        envelope = envelope_of(execution.delivery)
         again = msgspec.structs.replace(
             envelope,
             attempt=envelope.attempt + 1,
@@ -132,9 +131,7 @@ class OutcomeMaker:
         return record
 
     def _record_of(self, execution: TaskExecution, status: Status, now: float) -> TaskRecord:
-        envelope = execution.delivery.envelope
-        if envelope is None:
-            raise TypeError("a run has an envelope")
+        envelope = envelope_of(execution.delivery)
         record = self._record(envelope, execution.plan.name, status, now)
         asked = execution.message.result_ttl_s
         record.ttl_s = execution.plan.result_ttl if asked is None else asked

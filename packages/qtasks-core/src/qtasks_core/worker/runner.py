@@ -73,8 +73,7 @@ class Runner:
             ended = self._ended(run, execution, error)
             if ended is None:
                 return None
-            outcome = ended
-            outcome = await self._lifecycle.failed(execution, error, outcome)
+            outcome = await self._lifecycle.failed(execution, error, ended)
         if self.observer is not None:
             outcome = await self.observer.finished(execution, outcome, self._outcomes)
         return outcome

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtasks_core.contract import Capability, Outcome, Storage
 from qtasks_core.engine import buffer_limits
-from qtasks_core.errors import (
-    QTasksError,
-    SendUnknownError,
-    UnavailableError,
-)
+from qtasks_core.errors import QTasksError, SendUnknownError, UnavailableError
 from qtasks_core.group_commit import Backoff
 from qtasks_core.pinging import Answerer
 from qtasks_core.replaying import keeps_records_elsewhere
@@ -283,7 +279,7 @@ class DefaultWorker:
         now = self._clock()
         runs = [Run(delivery, now) for delivery in deliveries]
         self._runs.update(runs)
-        suspects = [run for run in runs if run.delivery.suspect or run.delivery.crashes]
+        suspects = [run for run in runs if run.is_suspect]
         if self._reopens:
             suspects += [run for run in runs if run.is_replay and not run.is_suspect]
         if suspects:

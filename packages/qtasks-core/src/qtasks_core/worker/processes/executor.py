@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import msgspec
 
 from qtasks_core.errors import ConfigError
+from qtasks_core.messages import envelope_of
 from qtasks_core.worker.executor import TaskExecutor
 from qtasks_core.worker.processes.execution import ProcessExecution, travelling
 from qtasks_core.worker.processes.launch import Launcher
@@ -154,9 +155,7 @@ class ProcessTaskExecutor(TaskExecutor):
         return app.result_decoder(app.codecs.chosen.codec, Any)(raw)
 
     def _message_of(self, execution: Execution) -> Call:
-        envelope = execution.delivery.envelope
-        if envelope is None:
-            raise TypeError("a run has an envelope")
+        envelope = envelope_of(execution.delivery)
         message = travelling(execution, self._required(self._app).serializer(execution.message.codec))
         return Call(self._numbers[execution.task_name], msgspec.structs.replace(envelope, body=b""), message)
 
