@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,10 @@ class OutcomeMaker:
     def __init__(self, worker: str, config: QueueConfig, serializer: Serializer) -> None:
         self._worker = worker
         self._config = config
-        self._serializer = serializer
+        self._codec = serializer.codec
+        self._encode = partial(
+            encode_result, serializer, max_depth=config.max_depth, max_bytes=config.max_message_bytes
+        )
 
     def success(self, execution: TaskExecution, result: object, now: float) -> Outcome:
         """Return the outcome of a task that returned.
@@ -55,8 +59,8 @@ class OutcomeMaker:
         """
         record = self._record_of(execution, "success", now)
         if record.ttl_s != 0:
-            record.result = self._encoded(execution.plan.name, result)
-            record.codec = self._serializer.codec
+            record.result = frame(self._encode(result, execution.plan.name))
+            record.codec = self._codec
         return Outcome(execution.delivery, Ack(), record)
 
     def error(self, execution: TaskExecution, error: BaseException, now: float) -> Outcome:
@@ -158,14 +162,6 @@ class OutcomeMaker:
             unique_key=envelope.unique_key,
             ttl_s=self._config.result_ttl,
             reply_to=envelope.reply_to,
-        )
-
-    def _encoded(self, task: str, result: object) -> bytes:
-        config = self._config
-        return frame(
-            encode_result(
-                self._serializer, result, task, max_depth=config.max_depth, max_bytes=config.max_message_bytes
-            )
         )
 
 

@@ -55,6 +55,8 @@ class Runner:
         """Calls the triggers; None: no plugin answers any."""
         self.is_draining = False
         """The worker stops: a run that is cancelled is given back."""
+        self.timed_out: Callable[[], None] | None = None
+        """Called after each run that took too long: it may have left a thread behind."""
         self._outcomes = outcomes
         self._intake = intake
         self._lifecycle = lifecycle
@@ -83,6 +85,8 @@ class Runner:
             return await within(limit, self.result(execution))
         except TaskTimeoutError:
             execution.ask_to_stop()  # a thread goes on: it should know that nobody waits for it
+            if self.timed_out is not None:
+                self.timed_out()
             raise
 
     async def result(self, execution: TaskExecution) -> Any:

@@ -102,6 +102,7 @@ class DefaultWorker:
         self._triggers = app.triggers
         self._lifecycle = Lifecycle(app.triggers, self, engine.broker)
         self._runner = Runner(self._outcomes, self._intake, self._lifecycle, self._clock)
+        self._runner.timed_out = self._look_at_threads
         self._runs: set[Run] = set()
         self._marker = (
             Marker(self._storage, self._runs, self._outcomes, self._clock)
@@ -313,16 +314,14 @@ class DefaultWorker:
 
     async def _execute(self, run: Run, execution: TaskExecution) -> None:
         outcome = await self._runner.run(run, execution)
-        if execution.timeout is not None and self._executors.abandoned >= self._most_abandoned:
-            self._tell_exhausted()
         run.task = run.execution = None  # only the outcome waits for the server: a run leaves much behind
         if outcome is not None:
             self._settler.put(run, outcome)
         elif not run.is_ending:
             self._free_slot(run)
 
-    def _tell_exhausted(self) -> None:
-        if self.on_exhausted is not None:
+    def _look_at_threads(self) -> None:
+        if self.on_exhausted is not None and self._executors.abandoned >= self._most_abandoned:
             logger.error("threads are held by %d tasks whose time is over: a restart is due", self._executors.abandoned)
             self.on_exhausted()
             self.on_exhausted = None
