@@ -47,6 +47,8 @@ GOALS: Sequence[Goal] = (
     Goal("round trip p50, ms", "sqlite_qtasks", "p50_ms", 3, at_most=True),
     Goal("idle worker, % of a core", "sqlite_qtasks", "idle_percent", 1, at_most=True),
     Goal("memory of a worker, MB", "sqlite_qtasks", "rss_mb", 45, at_most=True),
+    Goal("1,000 tasks due within 5 s, most ms late", "sqlite_qtasks", "late_most_ms", 100, at_most=True),
+    Goal("the same on memory://, most ms late", "memory_qtasks", "late_most_ms", 100, at_most=True),
 )
 
 

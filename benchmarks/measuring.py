@@ -18,6 +18,7 @@ __all__ = ["SUBJECTS", "Round", "Subject", "run_rounds"]
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 600
+DUE = 1000  # tasks that are due at random times; their number makes the times, so it is not the caller's choice
 
 Round = dict[str, dict[str, float]]  # subject: figure: value
 
@@ -42,9 +43,10 @@ class Subject(NamedTuple):
 ALL = ("enqueue", "drain", "round_trip")
 SUBJECTS: Sequence[Subject] = (
     Subject("sqlite_floor", "qtasks-core", ("enqueue", "drain"), "bare sqlite3, FULL, 50 a commit"),
-    Subject("sqlite_qtasks", "qtasks", (*ALL, "enqueue_many"), "FULL, results stored, 100 slots"),
+    Subject("sqlite_qtasks", "qtasks", (*ALL, "enqueue_many", "due"), "FULL, results stored, 100 slots"),
     Subject("sqlite_huey", "huey", ALL, "fsync, results stored, 8 threads"),
     Subject("sqlite_honker", "honker", ALL, "NORMAL, results stored, 8 workers"),
+    Subject("memory_qtasks", "qtasks", ("due",), "in the worker's process"),
 )
 
 
@@ -67,7 +69,7 @@ def run_rounds(
             for subject in subjects:
                 if measure in subject.measures:
                     told(f"round {number} of {rounds}: {measure} of {subject.name}")
-                    count = trips if measure == "round_trip" else tasks
+                    count = {"round_trip": trips, "due": DUE}.get(measure, tasks)
                     one.setdefault(subject.name, {}).update(_measure(subject, measure, count))
         yield one
 

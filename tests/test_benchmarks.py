@@ -18,10 +18,19 @@ def run(program: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("measure", ["enqueue", "enqueue_many", "drain"])
-def test_a_subject_prints_its_figures(measure: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("subject", "measure", "tasks"),
+    [
+        ("sqlite_qtasks", "enqueue", 600),
+        ("sqlite_qtasks", "enqueue_many", 600),
+        ("sqlite_qtasks", "drain", 600),
+        ("sqlite_qtasks", "due", 100),
+        ("memory_qtasks", "due", 100),
+    ],
+)
+def test_a_subject_prints_its_figures(subject: str, measure: str, tasks: int, tmp_path: Path) -> None:
     """Each measure of a subject ends with one JSON object of positive numbers."""
-    printed = run("subjects/sqlite_qtasks.py", measure, "--folder", str(tmp_path), "--tasks", "600")
+    printed = run(f"subjects/{subject}.py", measure, "--folder", str(tmp_path), "--tasks", str(tasks))
     figures = json.loads(printed.splitlines()[-1])
     assert figures
     assert all(value > 0 for value in figures.values())

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from _lateness import lateness
 from _subject import IN_FLIGHT, Spent, check_stored, main, round_trips
 
 from qtasks.asyncio import QueueTasks
@@ -62,6 +63,10 @@ def round_trip(folder: Path, tasks: int) -> dict[str, float]:
     return figures
 
 
+def due(folder: Path, tasks: int) -> dict[str, float]:
+    return lateness(_url(folder), tasks)
+
+
 def worker(folder: Path, _: int) -> None:
     app = _app(folder)
     app.task(name="echo")(_echo)
@@ -73,7 +78,11 @@ async def _echo(number: int) -> int:
 
 
 def _app(folder: Path) -> QueueTasks:
-    return QueueTasks(broker_url=f"sqlite:///{folder}/qtasks.db", config=QueueConfig(concurrency=SLOTS))
+    return QueueTasks(broker_url=_url(folder), config=QueueConfig(concurrency=SLOTS))
+
+
+def _url(folder: Path) -> str:
+    return f"sqlite:///{folder}/qtasks.db"
 
 
 async def _enqueue(app: QueueTasks, tasks: int) -> dict[str, float]:
@@ -117,6 +126,7 @@ if __name__ == "__main__":
             "enqueue_many": enqueue_many,
             "drain": drain,
             "round_trip": round_trip,
+            "due": due,
             "worker": worker,
         }
     )
