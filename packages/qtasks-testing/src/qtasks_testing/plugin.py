@@ -1,8 +1,10 @@
-"""The pytest plugin: workers that never outlive their test, a ledger, and the report of what the kit skipped."""
+"""The pytest plugin: workers and servers that end with their test, a ledger, and the report of what was skipped."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import pytest_asyncio
 
 from qtasks_testing.ledger import Ledger
 from qtasks_testing.processes import WorkerProcess
+from qtasks_testing.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -24,6 +27,7 @@ pytest.register_assert_rewrite("qtasks_testing.kit")
 KIT = "qtasks_kit"
 REQUIRES = "qtasks_requires"
 MEASURED = "qtasks kit: "
+REDIS_URL = "QTASKS_TEST_REDIS_URL"
 _WORKERS: pytest.StashKey[list[WorkerProcess]] = pytest.StashKey()
 
 
@@ -44,6 +48,32 @@ def worker_process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[C
     yield start_worker
     for worker in workers:
         worker.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a Redis that the tests share, each under a namespace of its own.
+
+    It is `QTASKS_TEST_REDIS_URL`, or a server that is started for this test run. Without the program the tests that
+    ask for it are skipped, and fail in CI.
+    """
+    url = os.environ.get(REDIS_URL)
+    if url:
+        yield url
+        return
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Return a function that starts a Redis of the test's own, to be killed, paused, filled; all end with the test.
+
+    It takes the options of `RedisServer`: `redis_server(appendonly="yes", appendfsync="always")`.
+    """
+    with contextlib.ExitStack() as stack:
+        folders = (tmp_path / f"redis-{number}" for number in itertools.count(1))
+        yield lambda **options: stack.enter_context(RedisServer(next(folders), **options))
 
 
 @pytest.fixture

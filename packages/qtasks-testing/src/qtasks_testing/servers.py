@@ -1,0 +1,232 @@
+"""Real servers for tests: processes of their own on loopback, to be killed, stopped, paused, started again.
+
+The rule for tests: one that needs a server is skipped where the server is not installed, with the reason, and fails in
+CI (the variable `CI` is set), where it is a fault of the set-up that would hide every other one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from typing import NoReturn, Self
+
+__all__ = ["ServerFailedError", "ServerProcess", "free_port", "missing", "program"]
+
+HOST = "127.0.0.1"
+_PORTS = range(20_000, 30_000)
+_TAIL_LINES = 40
+
+
+class ServerFailedError(AssertionError):
+    """A server did not do what was asked; the message has the end of its log."""
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test for want of a server, with the reason; in CI fail it.
+
+    Parameters:
+        what: What is missing, and how to get it.
+    """
+    if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
+        pytest.fail(f"{what}; in CI (the variable CI is set) no test is skipped for want of a server", pytrace=False)
+    pytest.skip(what)
+
+
+def program(name: str, package: str) -> str:
+    """Return the path of a server's program, or skip the test, as `missing()` does.
+
+    Parameters:
+        name: The program, looked for on the PATH.
+        package: The Debian package that has it.
+    """
+    path = shutil.which(name)
+    if path is None:
+        missing(f"{name} is not installed; on Debian and Ubuntu: sudo apt install {package}")
+    return path
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nothing listens on.
+
+    It is outside of the range from which systems take ports for outgoing connections: while a server is down, a client
+    that knocks at such a port again and again can be connected to itself, and the server cannot come back.
+    """
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311  # guards nothing
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind((HOST, port))
+            except OSError:
+                continue
+        return port
+
+
+class ServerProcess:
+    """A server in a process group of its own, with a port and a folder that it keeps; a context manager.
+
+    A subclass says how its server is started (`arguments`) and whether it answers (`answers`).
+
+    Parameters:
+        folder: Where the server works: its data and its log. Made when it is not there.
+        port: Where it listens, on 127.0.0.1; a free one by default.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, port: int | None = None) -> None:
+        self.folder = Path(folder)
+        self.host = HOST
+        self.port = port or free_port()
+        self.log_path = self.folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        state = "not started" if self._process is None else f"pid {self.pid}, exit code {self.exit_code}"
+        return f"<{type(self).__name__} port {self.port}, {state}, log {str(self.log_path)!r}>"
+
+    def __enter__(self) -> Self:
+        if self._process is None:
+            self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def arguments(self) -> list[str]:
+        """Return the command that starts the server in the foreground; called before each start."""
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Tell whether the server serves; false while it cannot be reached."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ its life
+
+    def start(self, timeout_s: float | None = 30.0) -> Self:
+        """Start the server, again on the same port and folder, and wait until it serves.
+
+        Parameters:
+            timeout_s: Seconds that it may take; None does not wait.
+
+        Raises:
+            ServerFailedError: It ended, or did not serve in time.
+        """
+        if self.alive:
+            raise ServerFailedError(f"{self!r} runs already")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.arguments(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # signals of the terminal are not for it
+            )
+        if timeout_s is not None:
+            self.wait_up(timeout_s)
+        return self
+
+    def wait_up(self, timeout_s: float = 30.0) -> None:
+        """Wait until the server serves.
+
+        Raises:
+            ServerFailedError: It ended, or did not serve in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self.answers():
+            if not self.alive:
+                raise self._failed(f"ended with {self.exit_code} before it served")
+            if time.monotonic() > deadline:
+                raise self._failed(f"did not serve within {timeout_s} s")
+            time.sleep(0.01)
+
+    def stop(self, timeout_s: float = 30.0) -> int:
+        """Ask the server to end (SIGTERM), wait for it and return the exit code.
+
+        Raises:
+            ServerFailedError: It did not end in time.
+        """
+        self.send_signal(signal.SIGTERM)
+        try:
+            return self._started().wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise self._failed(f"did not end within {timeout_s} s") from None
+
+    def kill(self) -> None:
+        """Kill the server (SIGKILL), paused or not, and wait for its death."""
+        self.send_signal(signal.SIGKILL)
+        self._started().wait()
+
+    def restart(self, timeout_s: float = 30.0) -> Self:
+        """Stop the server, if it runs, and start it again: the same port, folder and options.
+
+        Raises:
+            ServerFailedError: It did not end, or did not serve in time.
+        """
+        if self.alive:
+            self.stop(timeout_s)
+        return self.start(timeout_s)
+
+    def close(self) -> None:
+        """Kill the server if it runs; harmless when repeated."""
+        if self.alive:
+            self.kill()
+
+    # ------------------------------------------------------------ signals
+
+    def pause(self) -> None:
+        """Suspend the server (SIGSTOP): its connections stay, and nobody answers."""
+        self.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        self.send_signal(signal.SIGCONT)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server; nothing happens when it has ended."""
+        self._started().send_signal(number)
+
+    # ------------------------------------------------------------ what is known
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._started().pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code (negative: the signal); None while it runs."""
+        return self._started().poll()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, paused or not."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """What it wrote so far, over all starts."""
+        try:
+            return self.log_path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ServerFailedError(f"{self!r}: start() it first")
+        return self._process
+
+    def _failed(self, what: str) -> ServerFailedError:
+        tail = "\n".join(self.log.splitlines()[-_TAIL_LINES:])
+        return ServerFailedError(f"{self!r} {what}\n{tail}")
