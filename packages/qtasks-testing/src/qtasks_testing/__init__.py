@@ -3,6 +3,7 @@
 from qtasks_testing.ledger import Ledger, LedgerEntry
 from qtasks_testing.polling import eventually, eventually_sync
 from qtasks_testing.processes import WorkerFailedError, WorkerProcess
+from qtasks_testing.proxy import ProxyCut, TcpProxy
 from qtasks_testing.redis_server import RedisSentinel, RedisServer
 from qtasks_testing.resp import RedisReplyError
 from qtasks_testing.servers import ServerFailedError, ServerProcess
@@ -10,11 +11,13 @@ from qtasks_testing.servers import ServerFailedError, ServerProcess
 __all__ = [
     "Ledger",
     "LedgerEntry",
+    "ProxyCut",
     "RedisReplyError",
     "RedisSentinel",
     "RedisServer",
     "ServerFailedError",
     "ServerProcess",
+    "TcpProxy",
     "WorkerFailedError",
     "WorkerProcess",
     "eventually",

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from qtasks_testing.ledger import Ledger
 from qtasks_testing.processes import WorkerProcess
+from qtasks_testing.proxy import TcpProxy
 from qtasks_testing.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -74,6 +75,13 @@ def redis_server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
     with contextlib.ExitStack() as stack:
         folders = (tmp_path / f"redis-{number}" for number in itertools.count(1))
         yield lambda **options: stack.enter_context(RedisServer(next(folders), **options))
+
+
+@pytest.fixture
+def tcp_proxy() -> Iterator[Callable[..., TcpProxy]]:
+    """Return a function that starts a `TcpProxy` before a server, `tcp_proxy(server.port)`; all end with the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda port, host="127.0.0.1": stack.enter_context(TcpProxy(port, host))
 
 
 @pytest.fixture
