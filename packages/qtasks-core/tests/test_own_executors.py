@@ -14,7 +14,7 @@ from qtasks_core.triggers import Triggers
 from qtasks_core.worker.executor import TaskExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from qtasks_core.contract import Execution
@@ -52,9 +52,9 @@ class Noting(TaskExecutor):
         self.steps.append("iterate")
         return await super().iterate(execution)
 
-    async def in_thread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def in_thread(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         self.steps.append("in_thread")
-        return await super().in_thread(function, *args, **kwargs)
+        return await super().in_thread(function, args, kwargs)
 
 
 def plain(x: int) -> int:

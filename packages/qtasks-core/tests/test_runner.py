@@ -46,18 +46,22 @@ class Bench:
         outcomes = OutcomeMaker("w", app.config, DEFAULT_SERIALIZER)
         plan = Plan(definition, app.core, self.executor, services)
         lifecycle: Any = _Lifecycle()
-        self.runner = Runner(outcomes, Intake({"t": plan}, outcomes, app.config), lifecycle, lambda: 100.0)
+        intake = Intake({"t": plan}, outcomes, app.config)
+        self.told: list[Outcome | None] = []
+        self.runner = Runner(outcomes, intake, lifecycle, lambda: 100.0, lambda _, outcome: self.told.append(outcome))
         delivery = Delivery(Envelope(new_uuid(), "default", b""), token=None)
         self.held = Run(delivery, 99.0)
         self.execution = TaskExecution(plan, delivery, Message("t", b"\x90", b"\x80"), 99.0)
 
     async def run(self) -> Outcome | None:
-        """Run it to its end."""
+        """Run it to its end; return what is told of it, once."""
         await self.executor.start()
         try:
-            return await self.runner.run(self.held, self.execution)
+            await self.runner.run(self.held, self.execution)
         finally:
             await self.executor.stop()
+        (outcome,) = self.told
+        return outcome
 
 
 def _raising(error: BaseException) -> Any:

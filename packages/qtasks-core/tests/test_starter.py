@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,3 +72,20 @@ def test_run_forever_refuses_what_makes_no_sense(options: dict[str, object], mes
         app.run_forever(**options)  # type: ignore[arg-type]
 
     assert [] == starter.runs
+
+
+def test_what_is_loaded_is_left_out_of_garbage_collections_while_a_worker_runs() -> None:
+    """The heap is frozen before the first task, and thawed for a program that goes on after its worker."""
+    app = blocking.QueueTasks("test", "memory://")
+    frozen: list[int] = []
+
+    @app.task
+    def count() -> None:
+        frozen.append(gc.get_freeze_count())
+        app.core.stop_worker()
+
+    count.add_task()
+    before = gc.get_freeze_count()
+    assert 0 == app.run_forever()
+    assert [True] == [count > before for count in frozen]
+    assert 0 == gc.get_freeze_count()

@@ -116,7 +116,7 @@ class Converter:
 
     def _convert_positional(self, args: Sequence[Any], one: Callable[[Any, Any], Any]) -> tuple[Any, ...]:
         try:
-            return one(args, self._tuple_of(len(args)))  # type: ignore[no-any-return]
+            return one(args, self._tuples.get(len(args)) or self._tuple_of(len(args)))  # type: ignore[no-any-return]
         except CodecError:
             pairs = self._pairs(len(args))
             return tuple(
@@ -133,10 +133,8 @@ class Converter:
             raise ArgumentError(text) from None
 
     def _tuple_of(self, count: int) -> Any:
-        found = self._tuples.get(count)
-        if found is None:
-            found = self._tuples[count] = tuple.__class_getitem__(tuple(type_ for _, type_ in self._pairs(count)))
-        return found
+        made = self._tuples[count] = tuple.__class_getitem__(tuple(type_ for _, type_ in self._pairs(count)))
+        return made
 
     def _pairs(self, count: int) -> list[tuple[str, Any]]:
         missing = count - len(self._positional)

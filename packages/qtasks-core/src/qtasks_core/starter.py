@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import os
 import signal
@@ -17,7 +19,7 @@ from qtasks_core.worker.life import WorkerLife
 from qtasks_core.worker.wear import Wear
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from qtasks_core.app import App
     from qtasks_core.config import RunOptions
@@ -57,6 +59,17 @@ class DefaultStarter:
             close_loop(runner.get_loop())
 
 
+@contextlib.contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """Keep what an app has loaded out of garbage collections: it stays, and each full one would walk over all of it."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 class _Process:
     """The life of one worker process."""
 
@@ -77,7 +90,10 @@ class _Process:
         app.portal.lend(loop)
         try:
             async with life.connected() as is_up:
-                return await self._work(life) if is_up else 0
+                if not is_up:
+                    return 0
+                with _frozen_heap():
+                    return await self._work(life)
         finally:
             app.portal.lend(None)
             await app.close_engine()

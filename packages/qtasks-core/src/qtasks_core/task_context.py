@@ -12,7 +12,7 @@ from qtasks_core.errors import TaskCancelError, TaskPluginTriggerError
 from qtasks_core.messages import envelope_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
     from uuid import UUID
 
     from qtasks_core.app import AppFace
@@ -258,6 +258,5 @@ def running_task() -> RunningTask | None:
     return _running.get()
 
 
-def enter(run: RunningTask) -> None:
-    """Make a run what this contextvars context belongs to from now on."""
-    _running.set(run)
+enter: Callable[[RunningTask], object] = _running.set
+"""Make a run what this contextvars context belongs to from now on."""

@@ -111,7 +111,7 @@ class Ledger:
         """Replace the record of *task* unless that life is over; a final one reaches whoever waits."""
         if task.ended(record.replays):
             return AlreadyFinal(f"task {task.uuid} has a final record")
-        if task.final:  # it was sent again
+        if task.expires_at is not None:  # it is final, and was sent again
             self._stay(task)
             task.stream = None
         name = task.record.task_name if task.record is not None else ""

@@ -13,7 +13,7 @@ from qtasks_core.memory import MemoryBroker
 from qtasks_core.task import Task
 from qtasks_core.testing.idle import memory_engine
 from qtasks_core.testing.memory_app import MEMORY_URL, MemoryApp, is_in_memory
-from qtasks_core.worker.results import encode_result
+from qtasks_core.worker.results import ResultEncoder
 from qtasks_core.worker.time_limit import within
 from qtasks_core.worker.worker import DefaultWorker
 
@@ -103,13 +103,8 @@ async def _as_returned(core: App, record: TaskRecord, result: Any) -> Any:
     """Send a result through its codec, as between worker and caller."""
     definition = core.registry.get(record.task_name)
     serializer = core.codecs.chosen
-    raw = encode_result(
-        serializer,
-        result,
-        record.task_name,
-        max_depth=core.config.max_depth,
-        max_bytes=core.config.max_message_bytes,
-    )
+    results = ResultEncoder(serializer, core.config.max_depth, core.config.max_message_bytes)
+    raw = results.encode(result, record.task_name)
     returns = Any if definition is None else definition.returns
     value = core.result_decoder(serializer.codec, returns)(raw)
     if core.middlewares.hears_results:

@@ -82,18 +82,27 @@ class TaskExecution:
         "_state",
         "args",
         "delivery",
+        "function",
         "is_truncated",
+        "kind",
         "kwargs",
         "message",
         "plan",
         "progress",
         "started_at",
+        "timeout",
     )
 
     def __init__(self, plan: Plan, delivery: Delivery, message: Message, started_at: float) -> None:
         self.plan = plan
+        self.function = plan.function
+        """What runs."""
+        self.kind: Kind = plan.kind
+        """Where it runs: on the loop, or in a thread."""
         self.delivery = delivery
         self.message = message
+        self.timeout: float | None = plan.timeout if message.timeout_s is None else message.timeout_s
+        """Seconds that this run may take: what the call says, else the task."""
         self.started_at = started_at
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
@@ -151,24 +160,9 @@ class TaskExecution:
         return self._seq
 
     @property
-    def timeout(self) -> float | None:
-        """Seconds that this run may take: what the call says, else the task."""
-        return self.plan.timeout if self.message.timeout_s is None else self.message.timeout_s
-
-    @property
     def task_name(self) -> str:
         """The task's name."""
         return self.plan.name
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """What runs."""
-        return self.plan.function
-
-    @property
-    def kind(self) -> Kind:
-        """Where it runs: on the loop, or in a thread."""
-        return self.plan.kind
 
     @property
     def generate_handler(self) -> Callable[[Any], Any] | None:

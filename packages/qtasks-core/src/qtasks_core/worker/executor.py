@@ -12,7 +12,7 @@ from qtasks_core.worker.threads import ThreadRunner
 from qtasks_core.worker.yielding import run_async_generator, run_generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from qtasks_core.app import App
     from qtasks_core.contract import Execution
@@ -96,14 +96,15 @@ class TaskExecutor:
         except TaskPluginTriggerError as error:
             return await self._ask_plugins(execution, error)
 
-    async def call(self, execution: Execution) -> Any:
-        """Call the task's function where its kind belongs."""
+    def call(self, execution: Execution) -> Awaitable[Any]:
+        """Call the task's function where its kind belongs; the answer is awaited (`async def` may override it)."""
         kind = execution.kind
         if kind == "async":
-            return await execution.function(*execution.args, **execution.kwargs)
+            awaitable: Awaitable[Any] = execution.function(*execution.args, **execution.kwargs)
+            return awaitable
         if kind == "thread":
-            return await self.in_thread(execution.function, *execution.args, **execution.kwargs)
-        return await self.iterate(execution)
+            return self.in_thread(execution.function, execution.args, execution.kwargs)
+        return self.iterate(execution)
 
     async def iterate(self, execution: Execution) -> Any:
         """Drive a generator task to its end; return the task's result."""
@@ -112,14 +113,16 @@ class TaskExecutor:
         async with execution.yields() as yields:
             if execution.kind == "async generator":
                 return await run_async_generator(generator, handler, yields)
-            returned = await self.in_thread(run_generator, generator, handler, yields, execution.is_stopped)
+            returned = await self.in_thread(run_generator, (generator, handler, yields, execution.is_stopped), {})
             return yields.result(returned)
 
-    async def in_thread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function in a thread of the worker's own."""
+    def in_thread(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Awaitable[Any]:
+        """Call a function in a thread of the worker's own; the answer is awaited (`async def` may override it)."""
         if self._threads is None:
             raise RuntimeError("the executor was not started")
-        return await self._threads.run(function, args, kwargs)
+        return self._threads.run(function, args, kwargs)
 
     @property
     def abandoned(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from qtasks_core.contract import Ack, Dead, Delivery, Envelope, Outcome, Release
 from qtasks_core.errors import RemoteTaskError, TaskProcessError, TaskTimeoutError
 from qtasks_core.messages import envelope_of
 from qtasks_core.wire import RemoteError, frame, pack_error
-from qtasks_core.worker.results import encode_result
+from qtasks_core.worker.results import ResultEncoder
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,10 +44,7 @@ class OutcomeMaker:
     def __init__(self, worker: str, config: QueueConfig, serializer: Serializer) -> None:
         self._worker = worker
         self._config = config
-        self._codec = serializer.codec
-        self._encode = partial(
-            encode_result, serializer, max_depth=config.max_depth, max_bytes=config.max_message_bytes
-        )
+        self._results = ResultEncoder(serializer, config.max_depth, config.max_message_bytes)
 
     def success(self, execution: TaskExecution, result: object, now: float) -> Outcome:
         """Return the outcome of a task that returned.
@@ -59,8 +55,8 @@ class OutcomeMaker:
         """
         record = self._record_of(execution, "success", now)
         if record.ttl_s != 0:
-            record.result = frame(self._encode(result, execution.plan.name))
-            record.codec = self._codec
+            record.result = frame(self._results.encode(result, record.task_name))
+            record.codec = self._results.codec
         return Outcome(execution.delivery, Ack(), record)
 
     def error(self, execution: TaskExecution, error: BaseException, now: float) -> Outcome:

@@ -29,6 +29,7 @@ class Run:
         "is_gated",
         "is_lost",
         "is_marked",
+        "is_suspect",
         "started_at",
         "task",
         "task_name",
@@ -37,6 +38,8 @@ class Run:
     def __init__(self, delivery: Delivery, started_at: float) -> None:
         self.delivery = delivery
         self.started_at = started_at
+        self.is_suspect = delivery.suspect or delivery.crashes > 0
+        """Another worker had it before."""
         self.task_name = ""
         self.task: asyncio.Task[None] | None = None
         self.execution: TaskExecution | None = None
@@ -61,11 +64,6 @@ class Run:
     def is_waiting(self) -> bool:
         """Whether it has a crash, and neither runs nor may run yet."""
         return self.delivery.crashes > 0 and self.task is None and not self.is_gated
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether another worker had it before."""
-        return self.delivery.suspect or self.delivery.crashes > 0
 
     @property
     def is_replay(self) -> bool:

@@ -21,7 +21,7 @@ from qtasks_core.worker.outcomes import WITHOUT_PLACE, users_part
 from qtasks_core.worker.time_limit import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from qtasks_core.contract import Outcome
     from qtasks_core.worker.execution import TaskExecution
@@ -46,10 +46,16 @@ class Runner:
         intake: Parks what only other workers can read.
         lifecycle: Lets plugins decide on further attempts.
         clock: The time now, in epoch seconds.
+        over: Told what becomes of a run's delivery; None when it is not ours any more.
     """
 
     def __init__(
-        self, outcomes: OutcomeMaker, intake: Intake, lifecycle: Lifecycle, clock: Callable[[], float]
+        self,
+        outcomes: OutcomeMaker,
+        intake: Intake,
+        lifecycle: Lifecycle,
+        clock: Callable[[], float],
+        over: Callable[[Run, Outcome | None], None],
     ) -> None:
         self.observer: Observer | None = None
         """Calls the triggers; None: no plugin answers any."""
@@ -61,9 +67,10 @@ class Runner:
         self._intake = intake
         self._lifecycle = lifecycle
         self._clock = clock
+        self._over = over
 
-    async def run(self, run: Run, execution: TaskExecution) -> Outcome | None:
-        """Return what becomes of a run's delivery; None when it is not ours any more."""
+    async def run(self, run: Run, execution: TaskExecution) -> None:
+        """Run it to its end."""
         try:
             limit = execution.timeout
             if limit is None or execution.plan.keeps_time:
@@ -74,11 +81,12 @@ class Runner:
         except BaseException as error:  # noqa: BLE001  # SystemExit too ends a task, not its worker
             ended = self._ended(run, execution, error)
             if ended is None:
-                return None
+                self._over(run, None)
+                return
             outcome = await self._lifecycle.failed(execution, error, ended)
         if self.observer is not None:
             outcome = await self.observer.finished(execution, outcome, self._outcomes)
-        return outcome
+        self._over(run, outcome)
 
     async def _limited(self, execution: TaskExecution, limit: float) -> Any:
         try:
@@ -89,13 +97,13 @@ class Runner:
                 self.timed_out()
             raise
 
-    async def result(self, execution: TaskExecution) -> Any:
+    def result(self, execution: TaskExecution) -> Awaitable[Any]:
         """Return what a task returns, or raise what it raises, however long it takes."""
         if self.observer is not None:
-            return await self.observer.run(execution)
+            return self.observer.run(execution)
         execution.open()
-        result = await execution.plan.executor.run(execution)
-        return result if execution.plan.decode_result is None else await execution.decoded(result)
+        run = execution.plan.executor.run(execution)
+        return run if execution.plan.decode_result is None else _decoded(execution, run)
 
     def _ended(self, run: Run, execution: TaskExecution, error: BaseException) -> Outcome | None:
         if run.is_lost:
@@ -133,6 +141,10 @@ class Runner:
         if delay_s is None:
             return self._outcomes.error(execution, error, now)
         return self._outcomes.retry(execution, error, delay_s, now)
+
+
+async def _decoded(execution: TaskExecution, run: Awaitable[Any]) -> Any:
+    return await execution.decoded(await run)
 
 
 def _log_failure(execution: TaskExecution, error: BaseException, delay_s: float | None) -> None:

@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadRunner"]
 
-_WAITS, _RUNS, _LEFT, _OVER = range(4)
-
 
 class _Job:
-    __slots__ = ("args", "context", "function", "future", "kwargs", "state")
+    __slots__ = ("args", "context", "function", "future", "has_begun", "is_left", "kwargs")
 
     def __init__(
         self,
@@ -32,7 +30,10 @@ class _Job:
         self.function = function
         self.args = args
         self.kwargs = kwargs
-        self.state = _WAITS
+        self.has_begun = False
+        """Set by its thread, which looks at *is_left* next."""
+        self.is_left = False
+        """Set by the loop, which looks at *has_begun* next: whoever is second knows of the other, without a lock."""
 
 
 class ThreadRunner:
@@ -49,13 +50,11 @@ class ThreadRunner:
         self._most = most
         self._name = name
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._done: deque[tuple[_Job, Any, BaseException | None, bool]] = deque()
+        self._done: deque[tuple[_Job, Any, BaseException | None]] = deque()
         self._drain_scheduled = False
-        self._lock = threading.Lock()
         self._busy = 0
         self._threads = 0
-        self.abandoned = 0
-        """Threads whose callers wait no more; each was replaced, and ends with its job."""
+        self._abandoned: set[_Job] = set()
 
     async def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call the function in a thread, in a copy of the caller's contextvars; return what it returns.
@@ -66,7 +65,8 @@ class ThreadRunner:
         """
         job = _Job(self._loop.create_future(), function, args, kwargs)
         self._busy += 1
-        self._start_thread()
+        if self._busy > self._threads:
+            self._start_thread()
         self._jobs.put(job)
         try:
             result, error = await job.future
@@ -76,6 +76,11 @@ class ThreadRunner:
         if error is not None:
             raise error
         return result
+
+    @property
+    def abandoned(self) -> int:
+        """Threads whose callers wait no more; each was replaced, and ends with its job."""
+        return len(self._abandoned)
 
     def close(self) -> None:
         """Let idle threads end; busy ones end after their job."""
@@ -89,26 +94,23 @@ class ThreadRunner:
 
     def _leave(self, job: _Job) -> None:
         """Wait no more for a job: one that waits is never called, one that runs goes on in a thread of no account."""
-        with self._lock:
-            runs = job.state == _RUNS
-            if job.state in {_WAITS, _RUNS}:
-                job.state = _LEFT
-        if runs:
-            self.abandoned += 1
+        job.is_left = True
+        if job.has_begun:
+            self._abandoned.add(job)
             self._busy -= 1
             self._threads -= 1
             self._start_thread()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            result, error, is_left = None, None, False
-            if self._turns(job, _WAITS, _RUNS):
+            result, error = None, None
+            job.has_begun = True
+            if not job.is_left:
                 try:
                     result = job.context.run(job.function, *job.args, **job.kwargs)
                 except BaseException as raised:  # noqa: BLE001  # SystemExit too ends the task, not the thread
                     error = raised
-                is_left = not self._turns(job, _RUNS, _OVER)
-            self._done.append((job, result, error, is_left))
+            self._done.append((job, result, error))
             del job, result, error  # an idle thread must not keep a task's values alive
             if not self._drain_scheduled:  # one wake-up for all that ends until the loop gets to it
                 self._drain_scheduled = True
@@ -116,22 +118,14 @@ class ThreadRunner:
                     self._loop.call_soon_threadsafe(self._drain)
                 except RuntimeError:  # the loop is closed: nobody waits any more
                     return
-            if is_left:  # another thread works in its place
-                return
-
-    def _turns(self, job: _Job, before: int, after: int) -> bool:
-        with self._lock:
-            if job.state != before:
-                return False
-            job.state = after
-            return True
 
     def _drain(self) -> None:
         self._drain_scheduled = False
         while self._done:
-            job, result, error, is_left = self._done.popleft()
-            if is_left:
-                self.abandoned -= 1
+            job, result, error = self._done.popleft()
+            if self._abandoned and job in self._abandoned:
+                self._abandoned.discard(job)
+                self._jobs.put(None)  # another thread works in its place: one is too many
                 continue
             self._busy -= 1
             if not job.future.done():

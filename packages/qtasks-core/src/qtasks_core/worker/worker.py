@@ -15,7 +15,7 @@ from qtasks_core.pinging import Answerer
 from qtasks_core.replaying import keeps_records_elsewhere
 from qtasks_core.role import refuse_worker
 from qtasks_core.worker.commands import Commands
-from qtasks_core.worker.execution import Plan, TaskExecution
+from qtasks_core.worker.execution import Plan
 from qtasks_core.worker.executors import Executors
 from qtasks_core.worker.intake import Intake
 from qtasks_core.worker.lifecycle import Lifecycle
@@ -101,7 +101,7 @@ class DefaultWorker:
         )
         self._triggers = app.triggers
         self._lifecycle = Lifecycle(app.triggers, self, engine.broker)
-        self._runner = Runner(self._outcomes, self._intake, self._lifecycle, self._clock)
+        self._runner = Runner(self._outcomes, self._intake, self._lifecycle, self._clock, self._over)
         self._runner.timed_out = self._look_at_threads
         self._runs: set[Run] = set()
         self._marker = (
@@ -302,18 +302,18 @@ class DefaultWorker:
         if isinstance(opened, Outcome):
             self._settler.put(run, opened)
             return
-        if self._commands.cancelled and opened.uuid in self._commands.cancelled:
-            run.cancel_reason = self._commands.cancelled[opened.uuid]
+        cancelled = self._commands.cancelled
+        if cancelled and opened.uuid in cancelled:
+            run.cancel_reason = cancelled[opened.uuid]
             self._settler.put(run, self._outcomes.cancelled(opened, run.cancel_reason, now))
             return
         run.task_name = opened.plan.name
         run.execution = opened
-        run.task = asyncio.get_running_loop().create_task(self._execute(run, opened))
+        run.task = asyncio.get_running_loop().create_task(self._runner.run(run, opened))
         if self._marker is not None:
             self._marker.note()
 
-    async def _execute(self, run: Run, execution: TaskExecution) -> None:
-        outcome = await self._runner.run(run, execution)
+    def _over(self, run: Run, outcome: Outcome | None) -> None:
         run.task = run.execution = None  # only the outcome waits for the server: a run leaves much behind
         if outcome is not None:
             self._settler.put(run, outcome)

@@ -15,7 +15,7 @@ from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.processes.failures import to_failure
 from qtasks_core.worker.processes.messages import WINDOW, Credit, Failure, Mark, Result, Value
 from qtasks_core.worker.processes.places import find
-from qtasks_core.worker.results import encode_result
+from qtasks_core.worker.results import ResultEncoder
 from qtasks_core.worker.yielding import run_async_generator, run_generator
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ class Caller:
         serializer = CodecRegistry(None).of if self.app is None else self.app.serializer
         converter = self._definition.signature.converter()
         self._read = ArgumentReader(converter, serializer, setup.max_depth).read
-        self._serializer = serializer(setup.codec)
-        self._setup = setup
+        self._results = ResultEncoder(serializer(setup.codec), setup.max_depth, setup.max_message_bytes)
         self._link = link
 
     def answer(self, call: Call) -> Result | Failure:
@@ -65,9 +64,7 @@ class Caller:
 
     def encode(self, value: object, noun: str) -> bytes:
         """Return a result or a yielded value as bytes, within the limits."""
-        name, setup = self._definition.name, self._setup
-        depth, size = setup.max_depth, setup.max_message_bytes
-        return encode_result(self._serializer, value, name, max_depth=depth, max_bytes=size, noun=noun)
+        return self._results.encode(value, self._definition.name, noun)
 
     @property
     def is_async(self) -> bool:
