@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faults.place import Place
 from faults.scene import Scene
 from qtasks import QueueTasks
 
@@ -18,13 +19,24 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, ledger: Ledger, root: Path, worker_process: Callable[..., WorkerProcess]) -> Scene:
-    """Return a fresh folder to start processes in; they are killed when the test is over."""
-    return Scene(tmp_path, ledger, root / "tests", worker_process)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Return where tasks are: in a file, or on the server that the test is parametrized with (`EVERYWHERE`)."""
+    if getattr(request, "param", "sqlite") == "redis":
+        pytest.importorskip("qtasks_redis")
+        return Place.on_redis(request.getfixturevalue("redis_url"))
+    return Place.on_sqlite(tmp_path / "faults.db")
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[QueueTasks]:
+def scene(
+    tmp_path: Path, place: Place, ledger: Ledger, root: Path, worker_process: Callable[..., WorkerProcess]
+) -> Scene:
+    """Return a fresh folder to start processes in; they are killed when the test is over."""
+    return Scene(tmp_path, place, ledger, root / "tests", worker_process)
+
+
+@pytest.fixture
+def client(place: Place) -> Iterator[QueueTasks]:
     """Return a client of the app in `faults.tasks` that adds by name."""
-    with QueueTasks("faults", f"sqlite:///{tmp_path}/faults.db") as app:
+    with QueueTasks(place.name, place.url) as app:
         yield app

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from faults.place import Place
     from qtasks_testing.ledger import Ledger
     from qtasks_testing.processes import WorkerProcess
 
@@ -23,13 +24,17 @@ class Scene:
 
     Parameters:
         folder: Where the processes work.
+        place: Where their tasks are.
         ledger: What tasks record in.
         modules: Where the modules of these tests are.
         start: Starts a `WorkerProcess`.
     """
 
-    def __init__(self, folder: Path, ledger: Ledger, modules: Path, start: Callable[..., WorkerProcess]) -> None:
+    def __init__(
+        self, folder: Path, place: Place, ledger: Ledger, modules: Path, start: Callable[..., WorkerProcess]
+    ) -> None:
         self.folder = folder
+        self.place = place
         self.ledger = ledger
         self._modules = str(modules)
         self._start = start
@@ -37,7 +42,8 @@ class Scene:
     def environment(self, **variables: str) -> dict[str, str]:
         """Return the variables for a process that imports modules of these tests."""
         paths = [self._modules, *filter(None, [os.environ.get("PYTHONPATH")])]
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables}
+        where = {"FAULTS_NAME": self.place.name, "FAULTS_URL": self.place.url}
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **where, **variables}
 
     def worker(
         self, name: str, app: str = "faults.tasks", *, env: Mapping[str, str] | None = None, **options: Any

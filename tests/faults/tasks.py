@@ -1,4 +1,4 @@
-"""The app of the workers in these tests; file and ledger are in the folder that a worker is started in."""
+"""The app of the workers in these tests, which are told where it is; the ledger is in the folder they start in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from qtasks import QueueTasks
 from qtasks_testing.ledger import Ledger
 
-app = QueueTasks("faults", "sqlite:///faults.db")
+app = QueueTasks(os.environ["FAULTS_NAME"], os.environ["FAULTS_URL"])
 ledger = Ledger("ledger")
 
 

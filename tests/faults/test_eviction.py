@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faults.place import EVERYWHERE
 from faults.scene import PATIENCE_S
 from qtasks_testing.polling import eventually_sync
 
 if TYPE_CHECKING:
     from faults.scene import Scene
     from qtasks import QueueTasks
+
+
+pytestmark = EVERYWHERE
 
 
 def _evict(client: QueueTasks, name: str) -> int:

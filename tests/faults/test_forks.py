@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faults.place import EVERYWHERE
 from faults.scene import PATIENCE_S
 from qtasks_testing.polling import eventually_sync
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from faults.scene import Scene
     from qtasks import QueueTasks
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+pytestmark = [EVERYWHERE, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")]
 FAMILIES = {
     "prefork": {"parent", *(f"child-{number}" for number in range(4))},
     "refork": {"parent", "middle", "grandchild", "middle-again"},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faults.place import EVERYWHERE
 from faults.scene import PATIENCE_S
 from qtasks.exceptions import TaskDeadError
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 100
 MAX_DELIVERIES = 5  # the default of QueueConfig
+pytestmark = EVERYWHERE
 
 
 def test_a_killer_is_dead_after_max_deliveries_and_its_neighbours_succeed(client: QueueTasks, scene: Scene) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faults.place import EVERYWHERE
 from faults.scene import PATIENCE_S
 from qtasks_testing.polling import eventually_sync
 
@@ -19,6 +20,7 @@ GRACE_S = 5.0  # for async tasks that are cancelled to clean up, and for threads
 TASKS = 3
 IMPATIENT = ("--shutdown-timeout", str(SHUTDOWN_TIMEOUT_S))
 NO_CHARGE = {"QTASKS_MAX_DELIVERIES": "1"}  # one crash charged, and the task is dead instead of run again
+pytestmark = EVERYWHERE
 
 
 @pytest.mark.parametrize(

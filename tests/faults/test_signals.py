@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faults.place import EVERYWHERE
 from faults.scene import PATIENCE_S
 from qtasks_testing.polling import eventually_sync
 
 if TYPE_CHECKING:
+    from faults.place import Place
     from faults.scene import Scene
     from qtasks import QueueTasks
 
 PROCESSES = pytest.mark.parametrize("processes", [None, 2], ids=["worker", "supervised"])
 SOON_S = 1.0  # "a second signal is immediate"; asserted at three times that
-RECOVERY_S = 2.0  # semantics.md; asserted at three times that
 ECHO_S = 1.1  # the same signal within a second of the first is taken for its echo
 TASKS = 4
+pytestmark = EVERYWHERE
 
 
 def _begin(client: QueueTasks, scene: Scene, name: str) -> list[Any]:
@@ -51,7 +53,7 @@ def test_a_signal_that_is_said_twice_is_one(client: QueueTasks, scene: Scene, pr
 @PROCESSES
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM], ids=["other", "same"])
 def test_a_second_signal_is_immediate(
-    client: QueueTasks, scene: Scene, processes: int | None, second: signal.Signals
+    client: QueueTasks, scene: Scene, place: Place, processes: int | None, second: signal.Signals
 ) -> None:
     """Another signal at once, the same one when it cannot be an echo any more; what was held runs elsewhere, soon."""
     worker = scene.worker("a", processes=processes)
@@ -72,7 +74,7 @@ def test_a_second_signal_is_immediate(
 
     assert (1 if processes else 128 + second) == worker.exit_code
     assert ended_at - asked_at <= 3 * SOON_S
-    assert recovery_s <= 3 * RECOVERY_S
+    assert recovery_s <= 3 * place.recovery_s
     assert {other.pid} == {task.result(PATIENCE_S) for task in tasks}
 
 

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from faults.place import EVERYWHERE
 from faults.scene import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 THREADS = 50
 TASKS = 5
+
+pytestmark = EVERYWHERE
 
 
 def test_fifty_threads_add_and_get_their_own_results(client: QueueTasks, scene: Scene) -> None:

@@ -1,0 +1,34 @@
+"""Where the tasks of one test are: the server, the namespace, and what is promised there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import uuid4
+
+import pytest
+
+__all__ = ["EVERYWHERE", "Place"]
+
+EVERYWHERE = pytest.mark.parametrize("place", ["sqlite", "redis"], indirect=True)
+"""Runs a test on every server whose clients are processes."""
+
+
+class Place(NamedTuple):
+    """A server and a namespace on it."""
+
+    url: str
+    """The broker's URL."""
+    name: str
+    """The app's, which is the namespace."""
+    recovery_s: float
+    """Seconds in which what a dead worker held goes on (semantics.md); asserted at three times that."""
+
+    @classmethod
+    def on_sqlite(cls, path: object) -> Place:
+        """Return a place in a file."""
+        return cls(f"sqlite:///{path}", "faults", 2.0)
+
+    @classmethod
+    def on_redis(cls, url: str) -> Place:
+        """Return a place of the test's own on a Redis."""
+        return cls(url, f"faults-{uuid4().hex}", 10.0)
