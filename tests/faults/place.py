@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -22,6 +24,19 @@ class Place(NamedTuple):
     """The app's, which is the namespace."""
     recovery_s: float
     """Seconds in which what a dead worker held goes on (semantics.md); asserted at three times that."""
+
+    def is_writable(self) -> bool:
+        """Tell whether no process holds the file; always so on a server."""
+        scheme, _, path = self.url.partition(":///")
+        if scheme != "sqlite":
+            return True
+        with contextlib.closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                return False
+        return True
 
     @classmethod
     def on_sqlite(cls, path: object) -> Place:

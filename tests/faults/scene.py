@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,3 +59,11 @@ class Scene:
         """
         log_path = self.folder / f"{name}.log"
         return self._start(app, log_path=log_path, name=name, env=self.environment(**(env or {})), **options)
+
+    def pause(self, worker: WorkerProcess) -> None:
+        """Pause a worker; on SQLite at a moment in which it does not hold the file, where all would stop with it."""
+        worker.pause()
+        while not self.place.is_writable():
+            worker.resume()
+            time.sleep(0.01)
+            worker.pause()
