@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Return where tasks are: in a file, or on the server that the test is parametrized with (`EVERYWHERE`)."""
     if getattr(request, "param", "sqlite") == "redis":
-        pytest.importorskip("qtasks_redis")
         return Place.on_redis(request.getfixturevalue("redis_url"))
     return Place.on_sqlite(tmp_path / "faults.db")
 

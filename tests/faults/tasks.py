@@ -65,6 +65,15 @@ async def kill_worker(key: str) -> None:
 
 
 @app.task
+async def block_loop(key: str, seconds: int) -> int:
+    """Block the worker's loop; other threads run."""
+    ledger.record(key, "start")
+    time.sleep(seconds)  # the fault
+    ledger.record(key, "end")
+    return os.getpid()
+
+
+@app.task
 async def hold_interpreter(key: str, seconds: int) -> int:
     """Hold the interpreter's lock, as badly written extensions do: nothing else runs in this process."""
     ledger.record(key, "start")

@@ -1,0 +1,89 @@
+"""A Redis that is full: who adds is told, workers live and finish, and all goes on when there is room."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faults.load import NO_CHARGE, calls
+from faults.place import Place
+from faults.scene import PATIENCE_S
+from qtasks import QueueTasks
+from qtasks.exceptions import SendRefusedError
+from qtasks_core.config import QueueConfig
+from qtasks_testing.polling import eventually_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from faults.scene import Scene
+    from qtasks_testing import RedisServer
+
+SEND_TIMEOUT_S = 1.0
+PAYLOAD = "x" * 100_000
+
+
+@pytest.fixture
+def server(redis_server: Callable[..., RedisServer]) -> RedisServer:
+    return redis_server(maxmemory_policy="noeviction")
+
+
+@pytest.fixture
+def place(server: RedisServer) -> Place:
+    return Place.on_redis(server.url)
+
+
+@pytest.fixture
+def client(place: Place) -> Iterator[QueueTasks]:
+    """Return a client that is soon told what it cannot add."""
+    with QueueTasks(place.name, place.url, config=QueueConfig(send_timeout=SEND_TIMEOUT_S)) as app:
+        yield app
+
+
+def _fill(server: RedisServer, client: QueueTasks) -> None:
+    """Leave room for a little more, and add to a queue that nobody reads until it is used up."""
+    server.command("CONFIG", "SET", "maxmemory", int(server.info("memory")["used_memory"]) + 3_000_000)
+    with pytest.raises(SendRefusedError, match="maxmemory"):
+        _add_for_ever(client)
+
+
+def _add_for_ever(client: QueueTasks) -> None:
+    for _ in range(100):
+        client.with_options(queue="elsewhere").add_task("echo", PAYLOAD)
+
+
+def test_who_adds_to_a_full_server_is_told_and_workers_go_on(
+    client: QueueTasks, scene: Scene, server: RedisServer
+) -> None:
+    """What runs and what waits ends as always; when there is room adding works again, and what was added is there."""
+    worker = scene.worker("a", concurrency=2, env=NO_CHARGE)
+    asleep = client.add_task("wait_for_file", "asleep", str(scene.folder / "go"))
+    waiting = calls(client).add_many([(str(number), 0.1) for number in range(40)])
+    _fill(server, client)
+    full_at = time.monotonic()
+    with pytest.raises(SendRefusedError, match="maxmemory"):
+        client.add_task("work", "refused")
+    told_after_s = time.monotonic() - full_at
+    (scene.folder / "go").touch()
+    assert {worker.pid} == {task.result(PATIENCE_S) for task in (asleep, *waiting)}
+
+    server.command("CONFIG", "SET", "maxmemory", 0)
+    assert worker.pid == client.add_task("work", "again").result(PATIENCE_S)
+    other = scene.worker("b", queues=("elsewhere",))
+    eventually_sync(lambda: PAYLOAD in scene.ledger.counts("end"), PATIENCE_S, "what was added runs")
+    print(f"told after {told_after_s:.2f} s")
+    assert told_after_s <= 3 * SEND_TIMEOUT_S + 5
+    assert "refused" not in scene.ledger.counts("start")
+    assert {1} == {count for key, count in scene.ledger.counts("start").items() if key != PAYLOAD}
+    assert [0, 0] == [worker.stop(), other.stop()]
+
+
+def test_an_add_waits_for_room(client: QueueTasks, scene: Scene, server: RedisServer, place: Place) -> None:
+    """Up to `send_timeout`: what others finish meanwhile makes room."""
+    _fill(server, client)
+    with QueueTasks(place.name, place.url) as patient:
+        scene.worker("b", queues=("default", "elsewhere"))
+        patient.add_task("work", "patient").result(PATIENCE_S)
+    assert 1 == scene.ledger.counts("end")["patient"]
