@@ -110,7 +110,7 @@ class Dead(Struct, frozen=True):
     reason: str
 
 
-class TaskRecord(Struct, kw_only=True):
+class TaskRecord(Struct, array_like=True, kw_only=True):
     """What a storage keeps. The first final record of a uuid wins; a higher replays reopens it."""
 
     uuid: UUID
