@@ -60,7 +60,7 @@ def merge(batch: Batch, reply: Sequence[int | bytes]) -> list[Exception | None]:
     """Return an answer for each item, given what the script says of those that were there."""
     answers: list[Exception | None] = [None] * len(batch.items)
     for at in range(0, len(reply), 2):
-        answers[int(reply[at])] = _there(bytes(reply[at + 1]))  # type: ignore[arg-type]  # numbers and uuids take turns
+        answers[int(reply[at])] = _there(bytes(reply[at + 1]))
     if batch.refused is None:
         return answers
     rest = iter(answers)

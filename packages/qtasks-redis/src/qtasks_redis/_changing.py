@@ -99,8 +99,8 @@ async def change_each(
     Parameters:
         link: The way to the server.
         uuids: Which; one that comes twice is changed twice.
-        decide: Returns, given the place in *uuids* and what is there, the change, or the answer when there is nothing to
-            do. It is asked again when somebody else changed the task meanwhile.
+        decide: Returns, given the place in *uuids* and what is there, the change, or the answer when there is nothing
+            to do. It is asked again when somebody else changed the task meanwhile.
     """
     answers: list[Any] = [None] * len(uuids)
     left = list(range(len(uuids)))

@@ -66,7 +66,7 @@ def pack(batch: Sequence[Outcome], result_ttl: float, most: int, *, fused: bool)
         fused: False: records are another storage's.
     """
     endings = Endings([], [], [], [], [], [None] * len(batch))
-    seen: set[bytes] = set()
+    args, seen = endings.args, set[bytes]()
     section: tuple[int, str | None] | None = None
     count_at = 0
     for place, outcome in enumerate(batch):
@@ -85,14 +85,14 @@ def pack(batch: Sequence[Outcome], result_ttl: float, most: int, *, fused: bool)
                 if len(value) <= LARGE:  # type: ignore[arg-type]
                     key = (ttl, record.reply_to)  # type: ignore[union-attr]
                     if key != section:
-                        section, count_at = key, len(endings.args) + 3
-                        endings.args += (b"k", ttl, (key[1] or "").encode(), 0)
-                    endings.args[count_at] += 1  # type: ignore[operator]  # a number is there
-                    endings.args += (member, value)  # type: ignore[arg-type]
+                        section, count_at = key, len(args) + 3
+                        args.extend((b"k", ttl, (key[1] or "").encode(), 0))
+                    args[count_at] += 1  # type: ignore[operator]  # a number is there
+                    args.extend((member, value))  # type: ignore[arg-type]
                     _note(endings, place, member, value)
                     seen.add(member)
                     continue
-            args, value = _special(outcome, member, endings.staged, result_ttl, most, fused=fused)
+            special, value = _special(outcome, member, endings.staged, result_ttl, most, fused=fused)
         except ItemError as error:
             endings.answers[place] = error
             continue
@@ -100,7 +100,7 @@ def pack(batch: Sequence[Outcome], result_ttl: float, most: int, *, fused: bool)
             endings.answers[place] = _refused(error)
             continue
         section = None
-        endings.args += args
+        args.extend(special)
         _note(endings, place, member, value)
         seen.add(member)
     return endings

@@ -1,6 +1,6 @@
 """The heartbeat of an app's workers: a thread with a loop and a connection of its own, which no task can hold up.
 
-It renews the leases, and looks for workers whose lease has run out. A server that was away let the leases of all run out:
+It renews the leases, and looks for workers whose lease has run out. While a server was away the leases of all ran out:
 so the first look comes one full lease after the connection was made, when whoever lives has renewed its own.
 """
 

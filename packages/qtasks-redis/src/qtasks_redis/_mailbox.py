@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from qtasks_core.errors import QTasksError, ResultExpiredError
@@ -16,7 +16,7 @@ from qtasks_redis._lua import load
 from qtasks_redis._values import FINAL, Value, read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
 
     from qtasks_core.contract import TaskRecord
     from qtasks_redis._link import Link
@@ -188,7 +188,7 @@ class Mailbox:
             else:
                 return
 
-    def _resolve(self, futures: Sequence[asyncio.Future[TaskRecord]] | set[asyncio.Future[TaskRecord]], record: TaskRecord) -> None:
+    def _resolve(self, futures: Iterable[asyncio.Future[TaskRecord]], record: TaskRecord) -> None:
         for future in futures:
             if not future.done():
                 future.set_result(record)
@@ -216,7 +216,7 @@ class Mailbox:
         with contextlib.suppress(QTasksError):
             await self._link.run(UNWATCH, self.address, key)
 
-    def _spawn(self, work: object) -> None:
-        task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]  # a coroutine
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -63,6 +63,13 @@ class Mover:
         if queue.decode() in self._queues:
             self.hint(float(due_ms))
 
+    def lost(self) -> None:
+        """Look all the same when it is time: what was said is known."""
+
+    def again(self) -> None:
+        """Look after what was added meanwhile."""
+        self.look()
+
     def look(self) -> None:
         """Look now."""
         if self._timer is not None:

@@ -40,16 +40,35 @@ class RedisSender(RedisComponent):
 
     def fuses(self, storage: Results) -> bool:
         """Tell whether that storage is on the same server, in the same namespace."""
-        return isinstance(storage, RedisStorage) and storage.shares(self)
+        return isinstance(storage, RedisStorage) and storage.home is self.home
 
     async def add_and_send(self, batch: Sequence[tuple[TaskRecord, Envelope]]) -> PerItem:
         """Put records and messages in, both of an item under one key."""
         self._expect(batch)
-        answers = await self._add(batch)
-        for (_, envelope), answer in zip(batch, answers, strict=True):
-            if answer is not None:
-                self.doubt(envelope)
+        try:
+            answers = await self._add(batch)
+        except BaseException:
+            self._doubt(batch)
+            raise
+        self._doubt([item for item, answer in zip(batch, answers, strict=True) if answer is not None])
         return answers
+
+    def _expect(self, batch: Sequence[Addition]) -> None:
+        """Tell the mailboxes before anything is sent: an end may come quicker than the answer."""
+        mailboxes = self.home.mailboxes
+        for _, envelope in batch:
+            if envelope.reply_to in mailboxes:
+                mailboxes[envelope.reply_to].expect(envelope.uuid.bytes)
+
+    def _doubt(self, batch: Sequence[Addition]) -> None:
+        for _, envelope in batch:
+            if envelope.reply_to in self.home.mailboxes:
+                self.home.mailboxes[envelope.reply_to].doubt(envelope.uuid.bytes)
+
+    def _stage(self, staged: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send large values ahead of the script that takes them over."""
+        for name, value in staged:
+            self.link.put_before(b"SET", self.link.keys.key(b"b:" + name), value, b"EX", STAGED_S)
 
     async def _add(self, batch: Sequence[Addition]) -> list[Exception | None]:
         answers: list[Exception | None] = []
@@ -61,7 +80,7 @@ class RedisSender(RedisComponent):
         packed = _adding.pack(batch, self.limits.message_bytes, self._targets)
         if not packed.items:
             return _adding.merge(packed, ())
-        self.stage(packed.staged)
+        self._stage(packed.staged)
         reply = await self.link.run(_adding.ADD, self.link.movers, *packed.args)
         answers = _adding.merge(packed, reply)
         return await self._look_at_those_there(batch, answers) if reply else answers

@@ -53,9 +53,11 @@ def pack(batch: Sequence[Event], ttl_s: float) -> list[bytes | int]:
 async def read(link: Link, uuid: UUID, last_id: bytes) -> tuple[list[Event], bytes, bool | None]:
     """Return the events after a place in the stream, the next place, and whether the task has ended; None: unknown."""
     key = uuid.bytes
-    asked_state = link.command(b"GETRANGE", link.keys.key(b"r:" + key), 0, 0)  # first: what came before the end is below
-    asked = link.command(b"XRANGE", link.keys.key(b"e:" + key), b"(" + last_id if last_id else b"-", b"+", b"COUNT", PAGE)
-    state, rows = await asyncio.gather(asked_state, asked)
+    start = b"(" + last_id if last_id else b"-"
+    state, rows = await asyncio.gather(  # in this order: what came before the end is among the events
+        link.command(b"GETRANGE", link.keys.key(b"r:" + key), 0, 0),
+        link.command(b"XRANGE", link.keys.key(b"e:" + key), start, b"+", b"COUNT", PAGE),
+    )
     events = [_read_event(fields[-1]) for _, fields in rows]
     ended = None if not state else state in ENDED and len(rows) < PAGE
     return events, rows[-1][0] if rows else last_id, ended

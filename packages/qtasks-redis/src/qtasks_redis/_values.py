@@ -16,7 +16,6 @@ import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import UUID
 
 import msgspec
 
@@ -25,7 +24,7 @@ from qtasks_core.errors import WireError
 from qtasks_core.wire import unpack_message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from uuid import UUID
 
 __all__ = [
     "FINAL",

@@ -77,6 +77,7 @@ class RedisBroker(RedisOperator):
             task.cancel()
         self._wake()
         self._heart.remove(self)
+        await self.link.listener.unlisten(self.link.movers, self._mover)
         with contextlib.suppress(QTasksError):
             await self._leave()
 
@@ -99,7 +100,7 @@ class RedisBroker(RedisOperator):
         """
         self.worker, self._lost = worker, lost
         await self._join()
-        await self.listen(self.link.movers, self._mover.heard, self._mover.look)
+        await self.link.listener.listen(self.link.movers, self._mover)
         self._queues = tuple(dict.fromkeys(queues))
         self._mover.follow(self._queues)
         await self._pass_on()
@@ -176,9 +177,7 @@ class RedisBroker(RedisOperator):
             self._held[delivery.token] = delivery  # type: ignore[index]  # bytes
         return deliveries
 
-    async def _fetch(
-        self, epoch: int, turn: int, deliveries: list[Delivery], large: Sequence[int]
-    ) -> list[Delivery]:
+    async def _fetch(self, epoch: int, turn: int, deliveries: list[Delivery], large: Sequence[int]) -> list[Delivery]:
         """Get the values that are too large for the script."""
         try:
             uuids = [UUID(bytes=_token(deliveries[place])[:16]) for place in large]
@@ -189,11 +188,14 @@ class RedisBroker(RedisOperator):
         except (SendUnknownError, UnavailableError) as error:
             self._spawn(self._give_back(epoch, turn))
             raise UnavailableError(str(error)) from error
+        gone = set()
         for place, value in zip(large, values, strict=True):
             token = _token(deliveries[place])
-            is_there = value is not None and value.has_message and value.generation == token[16:ITEM]
-            deliveries[place] = _delivery(token, value.data) if value is not None and is_there else None  # type: ignore[call-overload]
-        return [delivery for delivery in deliveries if delivery is not None]
+            if value is not None and value.has_message and value.generation == token[16:ITEM]:
+                deliveries[place] = _delivery(token, value.data)
+            else:
+                gone.add(place)
+        return [delivery for place, delivery in enumerate(deliveries) if place not in gone]
 
     async def _give_back(self, epoch: int, turn: int) -> None:
         """Put back, uncharged, what a call took that nobody has seen; also when the server is away just now."""
@@ -223,7 +225,14 @@ class RedisBroker(RedisOperator):
             if not future.done():
                 future.set_result(None)
 
-    def _heard(self, payload: bytes) -> None:
+    def lost(self) -> None:
+        """Know that the bell is not heard for a while; see Hearer."""
+
+    def again(self) -> None:
+        """Look after what came meanwhile; see Hearer."""
+        self._wake()
+
+    def heard(self, payload: bytes) -> None:
         """Hear this worker's bell."""
         if payload[:1] == b"L":
             if self.epoch is not None:
@@ -259,7 +268,7 @@ class RedisBroker(RedisOperator):
         if not endings.members:
             return endings.answers
         epoch = self._last_epoch
-        self.stage(endings.staged)
+        self._stage(endings.staged)
         try:
             reply = await self.link.run(
                 _finishing.FINISH, self.link.movers, epoch, config.dead_letter_max, *endings.args
@@ -279,7 +288,7 @@ class RedisBroker(RedisOperator):
         return answers
 
     async def _look_again(self, endings: _finishing.Endings, answers: list[Exception | None]) -> None:
-        """What is not ours any more although a reply was lost may have been done then: its key tells."""
+        """See whether what is not ours any more was done when a reply was lost: its key tells."""
         doubtful = [
             number
             for number, (member, place) in enumerate(zip(endings.members, endings.places, strict=True))
@@ -326,8 +335,8 @@ class RedisBroker(RedisOperator):
                 return
             lease = ms(self._context.config.lease_ttl)
             epoch = int(await self.link.run(JOIN, self.worker.encode(), lease, self.link.bell("")))
-            await self.unlisten(self.link.bell(self._last_epoch))
-            await self.listen(self.link.bell(epoch), self._heard, self._wake)
+            await self.link.listener.unlisten(self.link.bell(self._last_epoch), self)
+            await self.link.listener.listen(self.link.bell(epoch), self)
             self.epoch = self._last_epoch = epoch
             self._heart.add(self)
         self._wake()
@@ -338,7 +347,10 @@ class RedisBroker(RedisOperator):
         self._queues, self._held = (), {}
         if epoch is not None:
             names = [queue.encode() for queue in queues]
-            await self.link.run(LEAVE, self.worker.encode(), epoch, self.link.bell(epoch), *names)
+            try:
+                await self.link.run(LEAVE, self.worker.encode(), epoch, self.link.bell(epoch), *names)
+            finally:  # where it cannot say so, the others take over when its lease is over
+                await self.link.listener.unlisten(self.link.bell(epoch), self)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from qtasks_core.contract import FINAL, Capability, TaskRecord
-from qtasks_core.errors import AlreadyExists, AlreadyFinal, ResultExpiredError
+from qtasks_core.errors import AlreadyExists, AlreadyFinal, ResultExpiredError, UnavailableError
+from qtasks_core.forks import after_fork
 from qtasks_redis import _changing, _streams
 from qtasks_redis._adding import ADD, unique_ttl
 from qtasks_redis._changing import Change, Step, change_each
@@ -40,8 +42,39 @@ class RedisStorage(RedisComponent):
 
     def __init__(self, url: str, context: ComponentContext) -> None:
         super().__init__(url, context)
-        self.address: str | None = self.new_address()
         self._mailbox: Mailbox | None = None
+        self._rename()
+        after_fork(self, RedisStorage._rename)
+
+    async def on_start(self) -> None:
+        """Listen to the mailbox."""
+        self._mailbox = mailbox = Mailbox(self.link, str(self.address))
+        self.home.mailboxes[mailbox.address] = mailbox
+        await self.link.listener.listen(mailbox.address.encode(), mailbox)
+
+    async def on_stop(self) -> None:
+        """Listen no more."""
+        mailbox, self._mailbox = self._mailbox, None
+        if mailbox is not None:
+            self.home.mailboxes.pop(mailbox.address, None)
+            mailbox.close()
+            await self.link.listener.unlisten(mailbox.address.encode(), mailbox)
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Those who wait.
+
+        Raises:
+            UnavailableError: start() comes first.
+        """
+        if self._mailbox is None:
+            raise UnavailableError("the storage is not started")
+        return self._mailbox
+
+    def _rename(self) -> None:
+        """Take a mailbox of its own; a forked child does so again."""
+        name = f"m:{self._context.config.client_id or ''}{secrets.token_hex(8)}"
+        self.address: str | None = self.home.keys.channel(name).decode()
 
     async def clear(self) -> None:
         """Delete all records of this namespace; a message that waits, runs or is dead stays."""
@@ -93,7 +126,8 @@ class RedisStorage(RedisComponent):
 
     async def mark(self, batch: Sequence[TaskRecord]) -> Sequence[TaskRecord | None]:
         """Write status process; return, for each, the record that is final already."""
-        return await change_each(self.link, [record.uuid for record in batch], lambda n, value: _marked(batch[n], value))
+        uuids = [record.uuid for record in batch]
+        return await change_each(self.link, uuids, lambda place, value: _marked(batch[place], value))
 
     async def append(self, batch: Sequence[Event]) -> PerItem:
         """Add to the streams of tasks."""

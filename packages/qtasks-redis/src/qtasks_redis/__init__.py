@@ -1,0 +1,6 @@
+"""redis:// for QTasks: broker, storage and global config on one Redis server."""
+
+from qtasks_redis.broker import RedisBroker
+from qtasks_redis.storage import RedisStorage
+
+__all__ = ["RedisBroker", "RedisStorage"]

@@ -1,0 +1,130 @@
+"""The way of one event loop to the server: one connection for commands, one that listens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+
+from qtasks_core.errors import UnavailableError
+from qtasks_redis._dialing import dial
+from qtasks_redis._faults import code_of, is_wrong_server, translate
+from qtasks_redis._listening import Listener
+
+if TYPE_CHECKING:
+    from qtasks_redis._keys import Keys
+    from qtasks_redis._location import Location
+    from qtasks_redis._scripts import Script
+    from qtasks_redis._wire import Argument, Connection
+
+__all__ = ["Link", "run_on"]
+
+
+async def run_on(connection: Connection, location: Location, script: Script, prefix: bytes, *args: Argument) -> Any:
+    """Run a script on a connection; the server learns it when it does not know it.
+
+    Raises:
+        UnavailableError: The server is away, or cannot work just now.
+        SendUnknownError: No reply came.
+        RefusedError: The server says no.
+    """
+    try:
+        try:
+            return await connection.command(b"EVALSHA", script.sha, 1, prefix, *args)
+        except hiredis.ReplyError as error:
+            if code_of(error) != "NOSCRIPT":
+                raise
+        return await connection.command(b"EVAL", script.text, 1, prefix, *args)
+    except hiredis.ReplyError as error:
+        if is_wrong_server(error):
+            connection.cut(str(error))
+        raise translate(error, location.printed) from error
+
+
+class Link:
+    """Commands, scripts and channels.
+
+    Parameters:
+        location: Where the server is.
+        keys: Names of keys and channels.
+    """
+
+    def __init__(self, location: Location, keys: Keys) -> None:
+        self.keys = keys
+        self.movers = keys.channel("due")
+        """The channel of all that move delayed messages."""
+        self.listener = Listener(location)
+        self.users = 0
+        self._location = location
+        self._connection: Connection | None = None
+        self._dialing: asyncio.Task[Connection] | None = None
+
+    def bell(self, epoch: int | str) -> bytes:
+        """Return the channel on which a worker is woken."""
+        return self.keys.channel(f"b:{epoch}")
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            ConfigError: The server is not fit.
+            UnavailableError: It is away.
+        """
+        await self._connected()
+
+    async def stop(self) -> None:
+        """Close both connections."""
+        await self.listener.stop()
+        if self._dialing is not None:
+            self._dialing.cancel()
+            await asyncio.gather(self._dialing, return_exceptions=True)
+            self._dialing = None
+        if self._connection is not None:
+            self._connection.cut("it was stopped")
+            self._connection = None
+
+    async def run(self, script: Script, *args: Argument) -> Any:
+        """Run a script with the prefix of the namespace as its key; errors as in run_on()."""
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            connection = await self._connected()
+        return await run_on(connection, self._location, script, self.keys.prefix, *args)
+
+    async def command(self, *args: Argument) -> Any:
+        """Run a command; errors as in run_on()."""
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            connection = await self._connected()
+        try:
+            return await connection.command(*args)
+        except hiredis.ReplyError as error:
+            if is_wrong_server(error):
+                connection.cut(str(error))
+            raise translate(error, self._location.printed) from error
+
+    def put_before(self, *args: Argument) -> None:
+        """Send a command whose reply nobody needs, before whatever is sent next."""
+        if self._connection is not None:
+            with contextlib.suppress(UnavailableError):
+                self._connection.command(*args).add_done_callback(_swallow)
+
+    def forget(self) -> Any:
+        """Let go, in a forked child; return what must never be collected."""
+        connection, self._connection = self._connection, None
+        return (None if connection is None else connection.forget()), self._dialing, self.listener.forget()
+
+    async def _connected(self) -> Connection:
+        if self._connection is not None and self._connection.is_open:
+            return self._connection
+        if self._dialing is None or self._dialing.done():
+            self._dialing = asyncio.get_running_loop().create_task(dial(self._location))
+        dialing = self._dialing
+        self._connection = await asyncio.shield(dialing)
+        return self._connection
+
+
+def _swallow(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
