@@ -11,11 +11,11 @@ from qtasks_redis._lua import load
 from qtasks_redis._values import (
     ITEM,
     LARGE,
+    after,
     buried_value,
     due_of,
     encode,
     final_value,
-    ms,
     reserve,
     target_of,
     waiting_value,
@@ -165,7 +165,7 @@ def _special(
     elif isinstance(outcome.verdict, Release):
         verdict, value = b"b", None
         if outcome.verdict.delay_s > 0:
-            due = b"r" + ms(outcome.verdict.delay_s)
+            due = after(outcome.verdict.delay_s)
     else:
         verdict = b"x"
         value = _buried(outcome.delivery, outcome.verdict, member, record)

@@ -55,6 +55,8 @@ class Link:
         self.keys = keys
         self.movers = keys.channel("due")
         """The channel of all that move delayed messages."""
+        self.clearings = keys.channel("cleared")
+        """The channel on which is told that everything was deleted."""
         self.listener = Listener(location)
         self.users = 0
         self._location = location

@@ -39,6 +39,23 @@ class _Frame(NamedTuple):
     payload: bytes
 
 
+class _Clearings:
+    """Hears, for a mailbox, that everything was deleted: what it waits for will never come."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    def heard(self, _: bytes) -> None:
+        self._mailbox.lost()
+        self._mailbox.again()
+
+    def lost(self) -> None:
+        """Do nothing: the mailbox is lost too."""
+
+    def again(self) -> None:
+        """Do nothing: the mailbox looks after all."""
+
+
 class Mailbox:
     """Waiters of one engine.
 
@@ -57,9 +74,21 @@ class Mailbox:
         self._readers: dict[bytes, set[asyncio.Event]] = {}
         self._watched: set[bytes] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._clearings = _Clearings(self)
 
-    def close(self) -> None:
-        """Forget what is expected."""
+    async def open(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            UnavailableError: The server is away.
+        """
+        await self._link.listener.listen(self.address.encode(), self)
+        await self._link.listener.listen(self._link.clearings, self._clearings)
+
+    async def close(self) -> None:
+        """Listen no more."""
+        await self._link.listener.unlisten(self.address.encode(), self)
+        await self._link.listener.unlisten(self._link.clearings, self._clearings)
         for task in self._tasks:
             task.cancel()
         self._expected.clear()

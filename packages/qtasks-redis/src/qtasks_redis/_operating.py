@@ -37,6 +37,7 @@ class RedisOperator(RedisSender):
             await change_each(self.link, uuids, self._closed)
         async for names in keys_of(self.link, b"u:"):
             await self.link.command(b"UNLINK", *(self.link.keys.key(b"u:" + name) for name in names))
+        await self.link.command(b"PUBLISH", self.link.clearings, b"")
 
     async def depth(self, queue: str) -> Depth:
         """Count the messages of a queue."""

@@ -32,6 +32,7 @@ __all__ = [
     "LARGE",
     "UNREADABLE",
     "Value",
+    "after",
     "buried_value",
     "delivered",
     "due_of",
@@ -73,15 +74,20 @@ def reserve(count: int) -> int:
 
 
 def ms(seconds: float) -> bytes:
-    """Return a duration or an epoch time as whole milliseconds, rounded up: nothing is due too early."""
+    """Return a duration as whole milliseconds, rounded up."""
     return b"%d" % -int(-seconds * 1000 // 1)
+
+
+def after(seconds: float) -> bytes:
+    """Return a due time so many seconds from now, as scripts want it; by the server's clock."""
+    return b"r%d" % -int(-seconds * 1_000_000 // 1)
 
 
 def due_of(envelope: Envelope) -> bytes:
     """Return when an envelope is due, as scripts want it; empty: at once."""
     if envelope.delay_s > 0:
-        return b"r" + ms(envelope.delay_s)
-    return b"" if envelope.due_at is None else b"a" + ms(envelope.due_at)
+        return after(envelope.delay_s)
+    return b"" if envelope.due_at is None else b"a%d" % -int(-envelope.due_at * 1_000_000 // 1)
 
 
 def target_of(queue: str, priority: int) -> bytes:

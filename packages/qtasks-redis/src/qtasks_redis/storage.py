@@ -50,15 +50,14 @@ class RedisStorage(RedisComponent):
         """Listen to the mailbox."""
         self._mailbox = mailbox = Mailbox(self.link, str(self.address))
         self.home.mailboxes[mailbox.address] = mailbox
-        await self.link.listener.listen(mailbox.address.encode(), mailbox)
+        await mailbox.open()
 
     async def on_stop(self) -> None:
         """Listen no more."""
         mailbox, self._mailbox = self._mailbox, None
         if mailbox is not None:
             self.home.mailboxes.pop(mailbox.address, None)
-            mailbox.close()
-            await self.link.listener.unlisten(mailbox.address.encode(), mailbox)
+            await mailbox.close()
 
     @property
     def mailbox(self) -> Mailbox:
@@ -90,6 +89,7 @@ class RedisStorage(RedisComponent):
 
         async for uuids in scan(self.link, b"r:"):
             await change_each(self.link, uuids, strip)
+        await self.link.command(b"PUBLISH", self.link.clearings, b"")
 
     # ------------------------------------------------------------ writing
 

@@ -7,7 +7,7 @@ local lost = {}
 for index = 3, #ARGV, 2 do
   local name, epoch = ARGV[index], ARGV[index + 1]
   if string.match(call('HGET', P .. 'workers', name) or '', '^%d+') == epoch then
-    call('ZADD', P .. 'live', now() + tonumber(ARGV[1]), name)
+    call('ZADD', P .. 'live', now() + tonumber(ARGV[1]) * 1000, name)
   else
     lost[#lost + 1] = epoch
   end

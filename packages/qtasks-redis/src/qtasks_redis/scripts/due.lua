@@ -7,4 +7,4 @@ for _, queue in ipairs(ARGV) do
   if due and (not next_due or due < next_due) then next_due = due end
 end
 ring_touched()
-return next_due and math.max(next_due - now(), 0) or -1
+return next_due and math.max(math.ceil((next_due - now()) / 1000), 0) or -1

@@ -4,6 +4,6 @@
 take_over(ARGV[1], true)
 local epoch = call('INCR', P .. 'epoch')
 call('HSET', P .. 'workers', ARGV[1], epoch .. ' 0 ' .. ARGV[3] .. epoch)
-call('ZADD', P .. 'live', now() + tonumber(ARGV[2]), ARGV[1])
+call('ZADD', P .. 'live', now() + tonumber(ARGV[2]) * 1000, ARGV[1])
 ring_touched()
 return epoch

@@ -1,4 +1,4 @@
--- Push what is due, a thousand at once; return when the next is due, in ms of the epoch.
+-- Push what is due, a thousand at once; return when the next is due, in microseconds of the epoch.
 local function move(queue)
   local key = P .. 'd:' .. queue
   local head = call('ZRANGE', key, 0, 0, 'WITHSCORES')

@@ -116,7 +116,7 @@ while index <= #lists and left > 0 and bytes > 0 do
   end
 end
 
-if next_due then out[1] = math.max(next_due - now(), 0) end
+if next_due then out[1] = math.max(math.ceil((next_due - now()) / 1000), 0) end
 for _, queue in ipairs(queues) do
   if taken == 0 then
     if queue.left > 0 then call('SADD', P .. 'z:' .. queue.name, bell) end
