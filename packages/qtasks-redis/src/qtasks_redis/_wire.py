@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
 
@@ -99,8 +99,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; called by the loop."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # what create_connection() makes
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one without being derived from it
 
     def data_received(self, data: bytes) -> None:
         """Hand out what came; called by the loop."""
