@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from qtasks_redis import RedisBroker, RedisStorage
+from qtasks_redis import RedisBroker, RedisGlobalConfig, RedisStorage
 from qtasks_redis._keys import Keys
 from qtasks_testing.kit import (
     AtMostOnceSuite,
@@ -22,6 +22,7 @@ from qtasks_testing.kit import (
     FusedBrokerSuite,
     FusedSenderSuite,
     GeneratorSuite,
+    GlobalConfigSuite,
     InspectableSuite,
     KitContext,
     OperationsSuite,
@@ -72,6 +73,7 @@ def subject(redis_url: str) -> Subject:
         redis_url,
         broker=RedisBroker,
         storage=RedisStorage,
+        global_config=RedisGlobalConfig,
         back_door=waiting,
         wrong_urls=("redis://:99999", "redis://localhost/x", "redis://localhost?tiemout=1", "sqlite:///name.db"),
         durable=True,
@@ -97,6 +99,9 @@ class TestStorage(StorageSuite): ...
 
 
 class TestStreams(StreamsSuite): ...
+
+
+class TestGlobalConfig(GlobalConfigSuite): ...
 
 
 class TestFusedSender(FusedSenderSuite): ...

@@ -91,3 +91,10 @@ class RedisComponent:
             return await self.link.run(script, *args)
         except SendUnknownError as error:
             raise UnavailableError(str(error)) from error
+
+    async def query(self, *args: Argument) -> Any:
+        """Run a command that may be run again; errors as in ask()."""
+        try:
+            return await self.link.command(*args)
+        except SendUnknownError as error:
+            raise UnavailableError(str(error)) from error

@@ -58,7 +58,7 @@ def locate(url: str) -> Location:
     tls = parts.scheme.startswith("rediss")
     try:
         if parts.fragment:
-            raise ConfigError("no '#': write %23 in a password")
+            raise ConfigError("no '#': write %23 in a password")  # noqa: TRY301  # told with the URL below
         userinfo, _, hosts = parts.netloc.rpartition("@")
         user, password = _credentials(userinfo)
         path, service, database = _path(kind, parts.path)
