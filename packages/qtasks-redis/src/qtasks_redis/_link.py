@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from qtasks_core.errors import UnavailableError
+from qtasks_core.errors import ConfigError, UnavailableError
+from qtasks_core.group_commit import Backoff
 from qtasks_redis._dialing import dial
 from qtasks_redis._faults import code_of, is_wrong_server, translate
 from qtasks_redis._listening import Listener
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from qtasks_redis._wire import Argument, Connection
 
 __all__ = ["Link", "run_on"]
+
+LONGEST_WAIT_S = 1.0
 
 
 async def run_on(connection: Connection, location: Location, script: Script, prefix: bytes, *args: Argument) -> Any:
@@ -46,6 +49,9 @@ async def run_on(connection: Connection, location: Location, script: Script, pre
 class Link:
     """Commands, scripts and channels.
 
+    A connection that is lost is made anew by the next command, which waits for it, no longer than `connect_timeout` and
+    a short backoff. All commands of a loop share one connection: what is sent first is done first.
+
     Parameters:
         location: Where the server is.
         keys: Names of keys and channels.
@@ -62,6 +68,8 @@ class Link:
         self._location = location
         self._connection: Connection | None = None
         self._dialing: asyncio.Task[Connection] | None = None
+        self._backoff = Backoff(LONGEST_WAIT_S)
+        self._has_failed = self._has_worked = self._is_stopped = False
 
     def bell(self, epoch: int | str) -> bytes:
         """Return the channel on which a worker is woken."""
@@ -77,15 +85,14 @@ class Link:
         await self._connected()
 
     async def stop(self) -> None:
-        """Close both connections."""
+        """Close both connections for good; what waits for a reply has none."""
+        self._is_stopped = True
         await self.listener.stop()
         if self._dialing is not None:
             self._dialing.cancel()
-            await asyncio.gather(self._dialing, return_exceptions=True)
-            self._dialing = None
+            await asyncio.wait([self._dialing])
         if self._connection is not None:
             self._connection.cut("it was stopped")
-            self._connection = None
 
     async def run(self, script: Script, *args: Argument) -> Any:
         """Run a script with the prefix of the namespace as its key; errors as in run_on()."""
@@ -118,13 +125,39 @@ class Link:
         return (None if connection is None else connection.forget()), self._dialing, self.listener.forget()
 
     async def _connected(self) -> Connection:
+        """Return the connection; whoever comes first makes it, and all that wait for it share what comes of it."""
+        if self._is_stopped:
+            raise UnavailableError(f"{self._location.printed}: it was stopped")
         if self._connection is not None and self._connection.is_open:
             return self._connection
-        if self._dialing is None or self._dialing.done():
-            self._dialing = asyncio.get_running_loop().create_task(dial(self._location))
+        if self._dialing is None:
+            self._dialing = asyncio.get_running_loop().create_task(self._dial(), name="qtasks-redis-dial")
+            self._dialing.add_done_callback(self._dialed)
         dialing = self._dialing
-        self._connection = await asyncio.shield(dialing)
-        return self._connection
+        await asyncio.wait([dialing])  # who gives up waiting leaves it to the others
+        if dialing.cancelled():
+            raise UnavailableError(f"{self._location.printed}: it was stopped")
+        return dialing.result()
+
+    async def _dial(self) -> Connection:
+        if self._has_failed:
+            await self._backoff.wait()
+        try:
+            return await dial(self._location)
+        except ConfigError as error:
+            if not self._has_worked:
+                raise
+            raise UnavailableError(str(error)) from error  # it was fit: whoever changed it may mend it
+
+    def _dialed(self, dialing: asyncio.Task[Connection]) -> None:
+        self._dialing = None
+        if dialing.cancelled():
+            return
+        self._has_failed = dialing.exception() is not None
+        if not self._has_failed:
+            self._has_worked = True
+            self._connection = dialing.result()
+            self._backoff.reset()
 
 
 def _swallow(future: asyncio.Future[Any]) -> None:

@@ -56,6 +56,7 @@ class Listener:
         self._channels: dict[bytes, _Channel] = {}
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._fault = ""
 
     async def listen(self, channel: bytes, hearer: Hearer) -> None:
         """Hear a channel; return when nothing said there from now on is missed.
@@ -74,7 +75,7 @@ class Listener:
                 await asyncio.shield(one.ready)
         except TimeoutError:
             await self.unlisten(channel, hearer)
-            raise UnavailableError(f"{self._location.printed}: nothing can be listened to") from None
+            raise UnavailableError(self._fault or f"{self._location.printed}: no answer") from None
         except BaseException:
             await self.unlisten(channel, hearer)
             raise
@@ -115,25 +116,24 @@ class Listener:
 
     async def _run(self) -> None:
         backoff = Backoff(LONGEST_WAIT_S)
-        told = ""
         while True:
             try:
                 self._connection = connection = await dial(self._location, self._pushed)
                 if self._channels:
                     connection.send(b"SUBSCRIBE", *self._channels)
                 backoff.reset()
-                told = ""
+                self._fault = ""
                 await self._watch(connection)
             except QTasksError as error:
-                if str(error) != told:
-                    told = str(error)
+                if str(error) != self._fault:
+                    self._fault = str(error)
                     logger.warning("listening: %s", error)
             finally:
                 connection_lost, self._connection = self._connection, None
                 if connection_lost is not None:
                     connection_lost.cut("it listens no more")
             for one in list(self._channels.values()):
-                for hearer in one.hearers if one.ready.done() else ():
+                for hearer in list(one.hearers) if one.ready.done() else ():
                     hearer.lost()
             await backoff.wait()
 
@@ -154,10 +154,10 @@ class Listener:
         if one is None:
             return
         if kind == b"message":
-            for hearer in one.hearers:
+            for hearer in list(one.hearers):
                 hearer.heard(message[2])
         elif kind == b"subscribe":
-            for hearer in one.hearers if one.ready.done() else ():
+            for hearer in list(one.hearers) if one.ready.done() else ():
                 hearer.again()
             if not one.ready.done():
                 one.ready.set_result(None)

@@ -79,10 +79,10 @@ def read_options(
         raise ConfigError("option key: expected cert beside it")
     if "sentinel_user" in found and "sentinel_password" not in found:
         raise ConfigError("option sentinel_user: expected sentinel_password beside it")
-    if not found.get("verify", True) and not found.setdefault("check_hostname", False):
-        pass  # without verification there is no name to check
-    elif not found.get("verify", True):
-        raise ConfigError("option check_hostname: expected verify=true beside it")
+    if not found.get("verify", True):
+        if found.get("check_hostname"):
+            raise ConfigError("option check_hostname: expected verify=true beside it")
+        found["check_hostname"] = False
     return Options(**found)
 
 

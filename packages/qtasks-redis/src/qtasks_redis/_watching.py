@@ -55,19 +55,29 @@ class Watcher:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._pending: dict[str, Versioned] = {}
-        self._known: dict[str, int] = {}
+        self._known: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._loaded = 0
+        self._loaded = self._awaited = 0
 
-    def load(self, revision: int, entries: Mapping[str, Entry]) -> None:
+    def restart(self) -> int:
+        """Return the number of the load that is awaited from now on: others are of before.
+
+        Changes were missed, or the server was replaced by one that has forgotten some, revisions among them.
+        """
+        self._is_loaded = False
+        self._early.clear()
+        self._awaited += 1
+        return self._awaited
+
+    def load(self, number: int, revision: int, entries: Mapping[str, Entry]) -> None:
         """Begin, or begin again, with all that is there."""
+        if number != self._awaited:
+            return
         self._is_loaded, self._loaded = True, revision
-        gone = [name for name, known in self._known.items() if name not in entries and known <= revision]
-        for name in gone:
+        for name in self._known - entries.keys():
             self._tell(name, ABSENT, None)
         for name, entry in sorted(entries.items(), key=lambda pair: pair[1].revision):
-            if entry.revision >= self._known.get(name, 0):
-                self._tell(name, entry.value, entry.ttl_s)
+            self._tell(name, entry.value, entry.ttl_s)
         early, self._early = self._early, {}
         for name, entry in early.items():
             self.hear(name, entry)
@@ -75,9 +85,9 @@ class Watcher:
     def hear(self, name: str, entry: Entry) -> None:
         """Take a change; what the load has had already is left out."""
         if not self._is_loaded:
-            self._early.pop(name, None)
+            self._early.pop(name, None)  # the last one, at its own place
             self._early[name] = entry
-        elif name.startswith(self.prefix) and entry.revision > max(self._loaded, self._known.get(name, 0)):
+        elif name.startswith(self.prefix) and entry.revision > self._loaded:  # the channel keeps their order
             self._tell(name, entry.value, entry.ttl_s)
 
     def lapse(self, name: str, entry: Entry | None) -> None:
@@ -104,9 +114,9 @@ class Watcher:
         self._pending.pop(name, None)  # of changes in quick succession the last, at its own place
         self._pending[name] = value
         if value.value is None:
-            self._known.pop(name, None)
+            self._known.discard(name)
         else:
-            self._known[name] = value.revision
+            self._known.add(name)
         self._wait(name, ttl_s)
         self._changed.set()
 

@@ -82,8 +82,12 @@ class RedisGlobalConfig(RedisComponent):
 
         Returns:
             The new revision (0 when it is deleted), None when it was another.
+
+        Raises:
+            UnavailableError: Not written.
+            SendUnknownError: No reply came: perhaps it was written.
         """
-        answer: int | None = await self.ask(
+        answer: int | None = await self.link.run(
             PUT, self._channel, key.encode(), _written(value), _ttl(ttl_s), b"%d" % revision
         )
         return answer
@@ -94,7 +98,7 @@ class RedisGlobalConfig(RedisComponent):
         self._watchers.add(watcher)
         try:
             await self.link.listener.listen(self._channel, self)  # first: what comes in between is only told twice
-            watcher.load(*await self._load(prefix))
+            watcher.load(watcher.restart(), *await self._load(prefix))
             while True:
                 yield await watcher.next()
         finally:
@@ -115,15 +119,15 @@ class RedisGlobalConfig(RedisComponent):
     def again(self) -> None:
         """Begin from the start; see Hearer."""
         for watcher in self._watchers:
-            self._spawn(self._reload(watcher))
+            self._spawn(self._reload(watcher, watcher.restart()))
 
     def _expired(self, watcher: Watcher, name: str) -> None:
         self._spawn(self._look(watcher, name))
 
-    async def _reload(self, watcher: Watcher) -> None:
+    async def _reload(self, watcher: Watcher, number: int) -> None:
         while watcher in self._watchers:
             try:
-                watcher.load(*await self._load(watcher.prefix))
+                watcher.load(number, *await self._load(watcher.prefix))
             except QTasksError:
                 await asyncio.sleep(AGAIN_S)
             else:
