@@ -192,6 +192,12 @@ class Value(NamedTuple):
         """Why it is dead."""
         return "" if not self.is_dead else self._burial()[0]
 
+    def says(self, other: bytes) -> bool:
+        """Tell whether another value says the same; each time that one is written it has a new generation."""
+        if not self.has_message:
+            return self.data == other
+        return self.data[:2] == other[:2] and self.data[HEAD:] == other[HEAD:]
+
     def envelope(self) -> Envelope | None:
         """Decode its message; None where there is none, or none that can be read."""
         if not self.has_message:

@@ -297,7 +297,7 @@ class RedisBroker(RedisOperator):
         found = await _changing.read(self.link, [UUID(bytes=endings.members[number][:16]) for number in doubtful])
         for number, value in zip(doubtful, found, strict=True):
             expected = endings.values[number]
-            if expected is not None and expected == (b"" if value is None else value.data):
+            if expected is not None and (not expected if value is None else value.says(expected)):
                 answers[endings.places[number]] = None
 
     # ------------------------------------------------------------ registration

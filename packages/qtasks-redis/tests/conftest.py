@@ -1,0 +1,64 @@
+"""What the tests of this package share: components on a real server, and a look at what is in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+
+from qtasks_redis import RedisBroker, RedisGlobalConfig, RedisStorage
+from qtasks_redis._keys import Keys
+from qtasks_testing.kit import Bench, Subject
+from qtasks_testing.resp import call_redis
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Server:
+    """The server as `redis-cli` sees it.
+
+    Parameters:
+        url: Its URL.
+        bench: Whose namespace is looked at.
+    """
+
+    def __init__(self, url: str, bench: Bench) -> None:
+        self._parts = urlsplit(url)
+        self._keys = Keys(bench.context.namespace, 0)
+
+    def command(self, *words: str | bytes | int) -> Any:
+        """Run a command on a connection of its own."""
+        return call_redis(str(self._parts.hostname), int(self._parts.port or 0), words)[0]
+
+    def key(self, name: str | bytes) -> bytes:
+        """Return the key of that name in the bench's namespace."""
+        return self._keys.key(name)
+
+    def names(self) -> set[bytes]:
+        """Return the names of all keys of the namespace, those of tasks cut to their kind."""
+        prefix = self._keys.prefix
+        names = [key[len(prefix) :] for key in self.command("KEYS", prefix + b"*")]
+        return {name[:2] if name[1:2] == b":" else name for name in names}
+
+    def counted(self) -> int:
+        """Return how many commands the server has run, those of scripts too."""
+        stats = self.command("INFO", "stats").decode().splitlines()
+        return int(next(line.partition(":")[2] for line in stats if line.startswith("total_commands_processed")))
+
+
+@pytest_asyncio.fixture
+async def bench(redis_url: str) -> AsyncIterator[Bench]:
+    """One app on the server; what it starts is stopped after the test."""
+    subject = Subject(redis_url, broker=RedisBroker, storage=RedisStorage, global_config=RedisGlobalConfig)
+    made = Bench(subject, "broker")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def server(redis_url: str, bench: Bench) -> Server:
+    """Look at the server."""
+    return Server(redis_url, bench)
