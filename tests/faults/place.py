@@ -46,5 +46,4 @@ class Place(NamedTuple):
     @classmethod
     def on_redis(cls, url: str) -> Place:
         """Return a place of the test's own on a Redis."""
-        pytest.importorskip("qtasks_redis")
         return cls(url, f"faults-{uuid4().hex}", 10.0)

@@ -97,6 +97,24 @@ async def wait_beside_loop(key: str, path: str) -> int:
 
 
 @app.task
+async def carry(key: str, payload: str) -> str:
+    """Bring something, and take it back."""
+    ledger.record(key, "start")
+    ledger.record(key, "end")
+    return payload
+
+
+@app.task
+async def hold_interpreter_once(key: str, seconds: int) -> int:
+    """Hold it where the task has not run before."""
+    ledger.record(key, "start")
+    if 1 == ledger.counts("start")[key]:
+        ctypes.PyDLL(None).sleep(seconds)
+    ledger.record(key, "end")
+    return os.getpid()
+
+
+@app.task
 async def echo(key: str) -> str:
     ledger.record(key, "end")
     return key

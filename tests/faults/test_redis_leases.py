@@ -125,7 +125,7 @@ def test_a_task_that_holds_the_interpreter_for_longer_than_a_lease_has_one_outco
 ) -> None:
     """It runs a second time elsewhere, which its first worker learns; both go on working."""
     held = scene.worker("held", concurrency=1)
-    task = client.add_task("hold_interpreter", "a", LONGER_THAN_A_LEASE_S + 4)
+    task = client.add_task("hold_interpreter_once", "a", LONGER_THAN_A_LEASE_S + 4)
     eventually_sync(lambda: 1 == scene.ledger.counts("start")["a"], PATIENCE_S, "the task runs")
     free = scene.worker("free", concurrency=1)
     eventually_sync(lambda: 2 == scene.ledger.counts("end")["a"], 2 * PATIENCE_S, "both have ended")
