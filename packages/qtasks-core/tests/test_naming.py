@@ -100,6 +100,7 @@ def test_a_strange_host_name_makes_a_plain_worker_name(monkeypatch: pytest.Monke
         ("amqp://user:se/cr?et@#x@host/vhost", "amqp://user:***@host/vhost"),
         ("amqp://u:secret@one,amqp://u:secret@two", "amqp://u:***@two"),
         ("redis://host/0?password=secret&db=1", "redis://host/0?password=***&db=1"),
+        ("redis+sentinel://a/b?sentinel_password=secret", "redis+sentinel://a/b?sentinel_password=***"),
         ("kafka://host?db=1&TOKEN=secret#part", "kafka://host?db=1&TOKEN=***#part"),
         ("sqlite:////tmp/a:b@c.db", "sqlite:////tmp/a:b@c.db"),
         ("redis://[::1", "redis://[::1"),

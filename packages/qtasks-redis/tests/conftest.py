@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -9,12 +10,16 @@ import pytest
 import pytest_asyncio
 
 from qtasks_redis import RedisBroker, RedisGlobalConfig, RedisStorage
+from qtasks_redis._home import home_of
 from qtasks_redis._keys import Keys
-from qtasks_testing.kit import Bench, Subject
+from qtasks_testing.kit import Bench, KitContext, Subject
 from qtasks_testing.resp import call_redis
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from qtasks_redis._link import Link
 
 
 class Server:
@@ -62,3 +67,19 @@ async def bench(redis_url: str) -> AsyncIterator[Bench]:
 def server(redis_url: str, bench: Bench) -> Server:
     """Look at the server."""
     return Server(redis_url, bench)
+
+
+@pytest.fixture
+def opened() -> Callable[[str], AbstractAsyncContextManager[Link]]:
+    """Return a context manager that opens the link of an app to a URL."""
+
+    @contextlib.asynccontextmanager
+    async def opened(url: str) -> AsyncIterator[Link]:
+        home = home_of(url, KitContext())
+        link = await home.open()
+        try:
+            yield link
+        finally:
+            await home.close()
+
+    return opened

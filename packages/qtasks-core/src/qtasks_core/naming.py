@@ -18,7 +18,7 @@ _VARIANT = 0x2 << 62
 _RANDOM_A = 0xFFF << 64
 _RANDOM_B = (1 << 62) - 1
 _USERINFO = re.compile(r"((?:^|:)//[^/?#@:]*:).*@", re.DOTALL)  # greedy: a password may hold anything, also unescaped
-_SECRET_PARAMETER = re.compile(r"([?&](?:password|passwd|secret|token)=)[^&#]*", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:password|passwd|secret|token)=)[^&#]*", re.IGNORECASE)
 
 
 def slug(name: str) -> str:

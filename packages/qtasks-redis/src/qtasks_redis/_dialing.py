@@ -43,7 +43,8 @@ async def dial(location: Location, pushed: Callable[[list[Any]], None] | None = 
                 return await _dial_one(location, pushed)
             return await _dial_master(location, pushed)
     except TimeoutError:
-        raise UnavailableError(f"{location.printed}: no connection within {timeout_s:g} s") from None
+        hint = "; does it speak TLS?" if location.tls else ""
+        raise UnavailableError(f"{location.printed}: no connection within {timeout_s:g} s{hint}") from None
 
 
 async def _dial_master(location: Location, pushed: Callable[[list[Any]], None] | None) -> Connection:

@@ -51,7 +51,10 @@ def locate(url: str) -> Location:
     Raises:
         ConfigError: The URL has another form, or an option is wrong; names it and what was expected.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(f"{mask_url(url)!r}: {error}; {EXPECTED['tcp']}") from None
     kind = KINDS.get(parts.scheme)
     if kind is None or not url.startswith(f"{parts.scheme}://"):
         raise ConfigError(f"{mask_url(url)!r}: {EXPECTED['tcp']}")
