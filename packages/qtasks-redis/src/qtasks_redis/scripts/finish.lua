@@ -75,25 +75,34 @@ while ARGV[at] do
   local kind = ARGV[at]
   if kind == 'k' then
     local ttl, mailbox, count = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-    local members = {}
+    local members, mine, records = {}, nil, P .. 'r:'
     at = at + 4
     for index = 1, count do members[index] = ARGV[at + 2 * index - 2] end
-    local owned, mine = call('SMISMEMBER', held, unpack(members)), {}
-    for index, member in ipairs(members) do
+    local owned = call('SMISMEMBER', held, unpack(members))
+    local box, apart = box_of(mailbox), is_watched()
+    for index = 1, count do
+      local member = members[index]
       if owned[index] == 0 then
+        mine = mine or { unpack(members, 1, index - 1) }
         fault(1)
       else
-        mine[#mine + 1] = member
+        if mine then mine[#mine + 1] = member end
         local uuid, value = sub(member, 1, 16), ARGV[at + 2 * index - 1]
-        if is_final(uuid) then
+        if early and is_final(uuid) then
           fault(2)
         else
-          call('SET', P .. 'r:' .. uuid, value, 'EX', ttl)
-          tell_all(mailbox, uuid, #value < 4096 and value or 'L\0\0\0\0', true)
+          call('SET', records .. uuid, value, 'EX', ttl)
+          local frame = #value < 4096 and value or 'L\0\0\0\0'
+          if box then
+            local size = #box
+            box[size + 1], box[size + 2] = uuid, frame
+          end
+          if apart then tell_others(mailbox, uuid, frame, true) end
         end
       end
       number = number + 1
     end
+    mine = mine or members
     if #mine > 0 then call('SREM', held, unpack(mine)) end
     at = at + 2 * count
   elseif kind == 'd' then
