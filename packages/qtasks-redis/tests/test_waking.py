@@ -110,3 +110,26 @@ async def test_a_worker_hears_of_what_came_while_it_did_not_listen(bench: Bench,
     await (await bench.sender()).send([sent])
 
     assert uuids_of(await asyncio.wait_for(call, bench.patience_s)) == [sent.uuid]
+
+
+async def test_a_bell_of_a_queue_that_was_just_paused_does_not_deafen_the_worker(bench: Bench) -> None:
+    """Whenever the pause comes: it hears of its other queue, and what waits in the paused one is taken later."""
+    consumer, sender = await bench.consumer(queues=("a", "b")), await bench.sender()
+    for number in range(40):
+        receiving = asyncio.ensure_future(consumer.broker.receive(10))
+        await asyncio.sleep(0.002)
+        of_paused, of_other = envelope("a"), envelope("b")
+        sending = asyncio.ensure_future(sender.send([of_paused]))
+        for _ in range(number % 8):
+            await asyncio.sleep(0)
+        await consumer.subscribe(("b",))
+        await sending
+        await sender.send([of_other])
+
+        got = list(await asyncio.wait_for(receiving, bench.patience_s))
+        if len(got) == 1:
+            await consumer.subscribe(("a", "b"))
+            got += await consumer.take(1)
+        await consumer.subscribe(("a", "b"))
+        assert sorted(uuids_of(got)) == sorted([of_paused.uuid, of_other.uuid])
+        await consumer.ack(*got)

@@ -56,11 +56,17 @@ def pack(batch: Sequence[Addition], most: int, targets: dict[tuple[str, int], by
         return _pack(good, most, targets, refused)
 
 
-def merge(batch: Batch, reply: Sequence[int | bytes]) -> list[Exception | None]:
-    """Return an answer for each item, given what the script says of those that were there."""
+def merge(batch: Batch, reply: Sequence[int | bytes], fault: Exception | None = None) -> list[Exception | None]:
+    """Return an answer for each item.
+
+    Parameters:
+        batch: What was sent.
+        reply: What the script says of those that were there.
+        fault: What the server said against a large value.
+    """
     answers: list[Exception | None] = [None] * len(batch.items)
     for at in range(0, len(reply), 2):
-        answers[int(reply[at])] = _there(bytes(reply[at + 1]))
+        answers[int(reply[at])] = _there(bytes(reply[at + 1]), fault)
     if batch.refused is None:
         return answers
     rest = iter(answers)
@@ -138,9 +144,9 @@ def _more(record: TaskRecord | None) -> TaskRecord | None:
     return record if record is not None and (record.extra or record.status != "new") else None
 
 
-def _there(holder: bytes) -> Exception:
+def _there(holder: bytes, fault: Exception | None) -> Exception:
     if len(holder) != 16:  # noqa: PLR2004  # a uuid
-        return UnavailableError("the message came too late: it is sent again")
+        return fault or UnavailableError("the message came too late: it is sent again")
     return AlreadyExists(UUID(bytes=holder))
 
 

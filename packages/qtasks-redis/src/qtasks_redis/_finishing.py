@@ -56,7 +56,7 @@ class Endings(NamedTuple):
     answers: list[Exception | None]
 
 
-def pack(batch: Sequence[Outcome], result_ttl: float, most: int, *, fused: bool) -> Endings:
+def pack(batch: Sequence[Outcome], result_ttl: float, most: int, *, fused: bool, large: int = LARGE) -> Endings:
     """Encode outcomes; one that cannot be does not fail its mates.
 
     Parameters:
@@ -64,6 +64,7 @@ def pack(batch: Sequence[Outcome], result_ttl: float, most: int, *, fused: bool)
         result_ttl: How long a final record is kept that does not say, in seconds.
         most: Largest body of a follow-up, in bytes.
         fused: False: records are another storage's.
+        large: Bytes above which a value goes beside the script.
     """
     endings = Endings([], [], [], [], [], [None] * len(batch))
     args, seen = endings.args, set[bytes]()
@@ -82,7 +83,7 @@ def pack(batch: Sequence[Outcome], result_ttl: float, most: int, *, fused: bool)
             if ttl:
                 record = outcome.record
                 value: bytes | None = final_value(record)  # type: ignore[arg-type]  # _usual_ttl() saw to it
-                if len(value) <= LARGE:  # type: ignore[arg-type]
+                if len(value) <= large:  # type: ignore[arg-type]
                     key = (ttl, record.reply_to)  # type: ignore[union-attr]
                     if key != section:
                         section, count_at = key, len(args) + 3
@@ -92,7 +93,7 @@ def pack(batch: Sequence[Outcome], result_ttl: float, most: int, *, fused: bool)
                     _note(endings, place, member, value)
                     seen.add(member)
                     continue
-            special, value = _special(outcome, member, endings.staged, result_ttl, most, fused=fused)
+            special, value = _special(outcome, member, endings.staged, result_ttl, most, fused=fused, large=large)
         except ItemError as error:
             endings.answers[place] = error
             continue
@@ -143,7 +144,14 @@ def _seconds(record: TaskRecord, result_ttl: float) -> int:
 
 
 def _special(
-    outcome: Outcome, member: bytes, staged: list[tuple[bytes, bytes]], result_ttl: float, most: int, *, fused: bool
+    outcome: Outcome,
+    member: bytes,
+    staged: list[tuple[bytes, bytes]],
+    result_ttl: float,
+    most: int,
+    *,
+    fused: bool,
+    large: int,
 ) -> tuple[list[bytes | int], bytes | None]:
     """Return the arguments of one outcome, and what its key holds then."""
     record = outcome.record if fused else None
@@ -176,7 +184,7 @@ def _special(
         frame = value if verdict == b"a" and value else final_value(record)
         frame = frame if len(frame) < MAIL_BYTES else LOOK
     sent = value or b""
-    if len(sent) > LARGE:
+    if len(sent) > large:
         staged.append((member[:ITEM], sent))
         sent = STAGED
     mailbox = "" if record is None else record.reply_to or ""

@@ -15,6 +15,8 @@ from qtasks_redis._faults import code_of, is_wrong_server, translate
 from qtasks_redis._listening import Listener
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from qtasks_redis._keys import Keys
     from qtasks_redis._location import Location
     from qtasks_redis._scripts import Script
@@ -113,11 +115,22 @@ class Link:
                 connection.cut(str(error))
             raise translate(error, self._location.printed) from error
 
-    def put_before(self, *args: Argument) -> None:
-        """Send a command whose reply nobody needs, before whatever is sent next."""
-        if self._connection is not None:
-            with contextlib.suppress(UnavailableError):
-                self._connection.command(*args).add_done_callback(_swallow)
+    def put_before(self, *args: Argument) -> asyncio.Future[Any] | None:
+        """Send a command before whatever is sent next; return its reply to come, for whoever wants to know."""
+        if self._connection is None:
+            return None
+        with contextlib.suppress(UnavailableError):
+            future = self._connection.command(*args)
+            future.add_done_callback(_swallow)
+            return future
+        return None
+
+    def fault_of(self, sent: Iterable[asyncio.Future[Any] | None]) -> Exception | None:
+        """Return what the server said against one of the commands that were put before another."""
+        errors = (future.exception() for future in sent if future is not None and future.done())
+        return next(
+            (translate(one, self._location.printed) for one in errors if isinstance(one, hiredis.ReplyError)), None
+        )
 
     def forget(self) -> Any:
         """Let go, in a forked child; return what must never be collected."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtasks_core.contract import FINAL, Limits
 from qtasks_core.errors import AlreadyExists
@@ -13,6 +13,7 @@ from qtasks_redis._values import due_of, reserve, target_of
 from qtasks_redis.storage import RedisStorage
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
     from qtasks_core.contract import ComponentContext, Envelope, PerItem, Results, TaskRecord
@@ -65,10 +66,10 @@ class RedisSender(RedisComponent):
             if envelope.reply_to in self.home.mailboxes:
                 self.home.mailboxes[envelope.reply_to].doubt(envelope.uuid.bytes)
 
-    def _stage(self, staged: Sequence[tuple[bytes, bytes]]) -> None:
+    def _stage(self, staged: Sequence[tuple[bytes, bytes]]) -> list[asyncio.Future[Any] | None]:
         """Send large values ahead of the script that takes them over."""
-        for name, value in staged:
-            self.link.put_before(b"SET", self.link.keys.key(b"b:" + name), value, b"EX", STAGED_S)
+        put, key = self.link.put_before, self.link.keys.key
+        return [put(b"SET", key(b"b:" + name), value, b"EX", STAGED_S) for name, value in staged]
 
     async def _add(self, batch: Sequence[Addition]) -> list[Exception | None]:
         answers: list[Exception | None] = []
@@ -80,9 +81,9 @@ class RedisSender(RedisComponent):
         packed = _adding.pack(batch, self.limits.message_bytes, self._targets)
         if not packed.items:
             return _adding.merge(packed, ())
-        self._stage(packed.staged)
+        staged = self._stage(packed.staged)
         reply = await self.link.run(_adding.ADD, self.link.movers, *packed.args)
-        answers = _adding.merge(packed, reply)
+        answers = _adding.merge(packed, reply, self.link.fault_of(staged))
         return await self._look_at_those_there(batch, answers) if reply else answers
 
     async def _look_at_those_there(

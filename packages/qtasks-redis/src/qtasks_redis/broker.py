@@ -16,7 +16,7 @@ from qtasks_redis._heart import Heart
 from qtasks_redis._lua import load
 from qtasks_redis._mover import Mover
 from qtasks_redis._operating import RedisOperator
-from qtasks_redis._values import HEAD, ITEM, UNREADABLE, delivered, ms
+from qtasks_redis._values import HEAD, ITEM, LARGE, UNREADABLE, delivered, ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -28,6 +28,7 @@ __all__ = ["RedisBroker"]
 TAKE, GIVE_BACK, JOIN, LEAVE, PASS = map(load, ("take", "give_back", "join", "leave", "pass"))
 MOST_AT_ONCE, MOST_BYTES = 1000, 1024 * 1024
 AGAIN_S = 0.5
+NEVER = 1 << 62
 
 logger = logging.getLogger("qtasks.redis")
 
@@ -58,6 +59,7 @@ class RedisBroker(RedisOperator):
         self._unsure: set[bytes] = set()
         self._turns = itertools.count(1)
         self._rung = 0
+        self._large = LARGE
         self._receiving = 0
         self._asleep: set[asyncio.Future[None]] = set()
         self._idle_in: set[str] = set()
@@ -238,19 +240,26 @@ class RedisBroker(RedisOperator):
             if self.epoch is not None:
                 self._evicted(self.epoch)
             return
-        self._wake()
-        if not self._receiving or payload[1:].decode() not in self._queues:
-            self._idle_in.add(payload[1:].decode())
-            self._spawn(self._pass_on())
+        queue = payload[1:].decode()
+        if self._receiving and queue in self._idle_in:
+            self._wake()
+        else:
+            self._spawn(self._hand_on({queue}))
 
     async def _pass_on(self) -> None:
         """Be idle no more, and hand on the bells that may have rung meanwhile."""
         queues, self._idle_in = self._idle_in, set()
-        if queues and self.epoch is not None:
-            try:
-                await self.link.run(PASS, self.link.bell(self.epoch), *(queue.encode() for queue in queues))
-            except QTasksError:
-                self._idle_in |= queues
+        if queues:
+            await self._hand_on(queues)
+
+    async def _hand_on(self, queues: set[str]) -> None:
+        if self.epoch is None:
+            return
+        try:
+            await self.link.run(PASS, self.link.bell(self.epoch), *(queue.encode() for queue in queues))
+        except QTasksError:
+            self._idle_in |= queues
+        self._wake()  # a call that began meanwhile may have become idle before this took it back
 
     # ------------------------------------------------------------ settling
 
@@ -264,11 +273,12 @@ class RedisBroker(RedisOperator):
 
     async def _finish(self, batch: Sequence[Outcome], *, fused: bool) -> PerItem:
         config = self._context.config
-        endings = _finishing.pack(batch, config.result_ttl, self.limits.message_bytes, fused=fused)
+        most, self._large = self._large, LARGE
+        endings = _finishing.pack(batch, config.result_ttl, self.limits.message_bytes, fused=fused, large=most)
         if not endings.members:
             return endings.answers
         epoch = self._last_epoch
-        self._stage(endings.staged)
+        staged = self._stage(endings.staged)
         try:
             reply = await self.link.run(
                 _finishing.FINISH, self.link.movers, epoch, config.dead_letter_max, *endings.args
@@ -276,6 +286,8 @@ class RedisBroker(RedisOperator):
         except SendUnknownError:
             self._unsure.update(endings.members)
             raise
+        if self.link.fault_of(staged) is not None:  # a full server takes it from the script still: ends make room
+            self._large = NEVER
         answers, dropped = _finishing.read_answers(endings, reply)
         if dropped:
             logger.warning("%d dead letter(s) were dropped: a queue keeps %d", dropped, config.dead_letter_max)
