@@ -86,8 +86,17 @@ def add_from_threads(add: Callable[[int], object], tasks: int) -> Figures:
     return {"enqueue_per_s": best}
 
 
-def round_trips(folder: Path, tasks: int, ask: Callable[[int], object]) -> Figures:
-    """Time calls and their results one by one beside a worker in a process of its own, then let that idle."""
+def round_trips(
+    folder: Path, tasks: int, ask: Callable[[int], object], idle: Callable[[float], Figures] | None = None
+) -> Figures:
+    """Time calls and their results one by one beside a worker in a process of its own, then let that idle.
+
+    Parameters:
+        folder: Of the subject's files.
+        tasks: How many.
+        ask: Makes a call and waits for its result.
+        idle: Takes as many seconds as it is given, and returns what else there is to tell of an idle worker.
+    """
     with _worker(folder) as process:
         for number in range(WARM_UP):
             ask(number)
@@ -99,10 +108,16 @@ def round_trips(folder: Path, tasks: int, ask: Callable[[int], object]) -> Figur
             times.append((time.perf_counter() - start) * 1000)
         time.sleep(1.0)
         before = _cpu_ticks(process)
-        time.sleep(IDLE_S)
-        idle = (_cpu_ticks(process) - before) / os.sysconf("SC_CLK_TCK") / IDLE_S * 100
+        told = (idle or _wait)(IDLE_S)
+        percent = (_cpu_ticks(process) - before) / os.sysconf("SC_CLK_TCK") / IDLE_S * 100
     times.sort()
-    return {"p50_ms": times[len(times) // 2], "p99_ms": times[int(len(times) * 0.99)], "idle_percent": idle}
+    trips = {"p50_ms": times[len(times) // 2], "p99_ms": times[int(len(times) * 0.99)]}
+    return {**trips, "idle_percent": percent, **told}
+
+
+def _wait(seconds: float) -> Figures:
+    time.sleep(seconds)
+    return {}
 
 
 @contextlib.contextmanager
