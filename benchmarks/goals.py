@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
+from subject_list import REDIS_PEERS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -20,9 +22,11 @@ class Goal(NamedTuple):
     subject: str
     figure: str
     bound: float
-    beside: str = ""
-    """The subject of the comparison; the figure itself is bound when there is none."""
+    beside: str | Sequence[str] = ""
+    """The subject of the comparison, or several of which the best counts; without one the figure itself is bound."""
     at_most: bool = False
+    other: str = ""
+    """The figure of the comparison, if it is another one."""
 
 
 class Verdict(NamedTuple):
@@ -39,6 +43,7 @@ class Verdict(NamedTuple):
         return self.measured <= self.goal.bound if self.goal.at_most else self.measured >= self.goal.bound
 
 
+IN_PYTHON = tuple(name for name in REDIS_PEERS if name != "redis_ardiq")
 GOALS: Sequence[Goal] = (
     Goal("drain, of the floor at equal batches", "sqlite_qtasks", "drain_per_s", 0.4, "sqlite_floor"),
     Goal("drain, times huey", "sqlite_qtasks", "drain_per_s", 12, "sqlite_huey"),
@@ -49,6 +54,24 @@ GOALS: Sequence[Goal] = (
     Goal("memory of a worker, MB", "sqlite_qtasks", "rss_mb", 45, at_most=True),
     Goal("1,000 tasks due within 5 s, most ms late", "sqlite_qtasks", "late_most_ms", 100, at_most=True),
     Goal("the same on memory://, most ms late", "memory_qtasks", "late_most_ms", 100, at_most=True),
+    Goal("drain, times the fastest peer", "redis_qtasks", "drain_per_s", 20, REDIS_PEERS),
+    Goal("drain, times the fastest peer whose worker is Python", "redis_qtasks", "drain_per_s", 20, IN_PYTHON),
+    Goal("drain, of the floor", "redis_qtasks", "drain_per_s", 0.5, "redis_floor"),
+    Goal("add_many, times the fastest peer's best way", "redis_qtasks", "bulk_per_s", 10, REDIS_PEERS),
+    Goal("add_many, times the fastest peer in Python", "redis_qtasks", "bulk_per_s", 10, IN_PYTHON),
+    Goal("single calls, 50 in flight, times the fastest peer", "redis_qtasks", "enqueue_per_s", 6, REDIS_PEERS),
+    Goal("single calls, times the fastest peer in Python", "redis_qtasks", "enqueue_per_s", 6, IN_PYTHON),
+    Goal("round trip p50, of the fastest peer's", "redis_qtasks", "p50_ms", 0.3, REDIS_PEERS, at_most=True),
+    Goal(
+        "round trip p99, times its own p50", "redis_qtasks", "p99_ms", 3, "redis_qtasks", at_most=True, other="p50_ms"
+    ),
+    Goal("idle worker, commands a second on the wire", "redis_qtasks", "idle_commands", 1, at_most=True),
+    Goal("idle worker, % of a core", "redis_qtasks", "idle_percent", 0.5, at_most=True),
+    Goal("memory of a worker, MB", "redis_qtasks", "rss_mb", 45, at_most=True),
+    Goal("Redis MB for 10,000 waiting tasks", "redis_qtasks", "waiting_mb", 3, at_most=True),
+    Goal("two processes, times one, 1 ms of CPU a task", "redis_qtasks", "pair_ratio", 1.7),
+    Goal("cost with 1,000,000 waiting, times with 1,000", "redis_qtasks", "deep_ratio", 1.2, at_most=True),
+    Goal("1,000 tasks due within 5 s, most ms late", "redis_qtasks", "late_most_ms", 100, at_most=True),
 )
 
 
@@ -67,5 +90,9 @@ def _in_round(goal: Goal, one: Mapping[str, Mapping[str, float]]) -> float | Non
     own = one.get(goal.subject, {}).get(goal.figure)
     if own is None or not goal.beside:
         return own
-    other = one.get(goal.beside, {}).get(goal.figure)
-    return None if other is None else own / other
+    besides = (goal.beside,) if isinstance(goal.beside, str) else goal.beside
+    figure = goal.other or goal.figure
+    others = [one[name][figure] for name in besides if figure in one.get(name, {})]
+    if not others:
+        return None
+    return own / (min(others) if figure.endswith("_ms") else max(others))

@@ -1,11 +1,14 @@
 """The benchmarks run. How fast anything is, is not a matter of tests."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from qtasks_testing.redis_server import RedisServer
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -46,3 +49,37 @@ def test_the_micro_benchmarks_print_times() -> None:
     """Each part of the core's own way is shown with its time."""
     printed = run("micro.py", "--rounds", "1", "--tasks", "500")
     assert ["single_calls", "async_tasks", "thread_tasks"] == [line.split()[0] for line in printed.splitlines()]
+
+
+@pytest.mark.parametrize(("subject", "measure"), [("floor", "drain"), ("qtasks", "drain"), ("qtasks", "bulk")])
+def test_a_subject_on_redis_tells_what_the_server_did(
+    subject: str, measure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each measure of a subject on Redis ends with its figures, the server's among them."""
+    with RedisServer(tmp_path / "server") as server:
+        monkeypatch.setenv("BENCH_REDIS", server.url)
+        printed = run(f"subjects/redis_{subject}.py", measure, "--folder", str(tmp_path), "--tasks", "600")
+    figures = json.loads(printed.splitlines()[-1])
+    assert {"drain": "redis_us", "bulk": "waiting_mb"}[measure] in figures
+    assert all(value >= 0 for value in figures.values())
+
+
+def test_a_peer_that_cannot_be_had_is_shown_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subject is never left out in silence: the table says why it was not measured."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    environments = importlib.import_module("environments")
+    with pytest.raises(environments.CannotMakeError, match=r"needs Python 9\.9"):
+        environments.python_with("peer", environments.Needs(("nothing",), (9, 9)), print)
+    report = importlib.import_module("report")
+    run = report.Run({"redis_peer": "needs Python 9.9"}, {}, 1, 1)
+    assert "- `redis_peer` was not measured: needs Python 9.9" in report.tables(run, [])
+
+
+def test_kills_are_counted_by_what_the_tasks_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken runs, tasks that never ended and second ends are told apart, and the time until the last is back."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    storm = importlib.import_module("storm")
+    path = tmp_path / "trace"
+    lines = ["begin 0 1.0", "end 0 1.2", "begin 1 1.5", "begin 2 1.5", "end 1 7.0", "end 0 8.0", "end 3 9.0"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert storm.Storm(1, 4, 1, 1, 2, 5.0, 5.0) == storm._Trace(path).storm(4, [2.0])

@@ -52,6 +52,11 @@ class Wire:
         """Return how many keys match *pattern*."""
         return sum(1 for _ in self._keys(pattern))
 
+    def expiring(self) -> int:
+        """Return how many keys have a time to live."""
+        fields = self._info("keyspace").get("db0", "expires=0").split(",")
+        return int(dict(field.split("=") for field in fields)["expires"])
+
     def watch(self, seconds: float) -> int:
         """Return how many commands come over the wire in so many seconds, from all connections."""
         self.ask("MONITOR")

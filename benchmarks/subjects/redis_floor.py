@@ -126,7 +126,8 @@ class Floor(AsyncQueue):
         bell = client.pubsub(ignore_subscribe_messages=True)
         await bell.subscribe("bell:" + NAME)
         take, finish = client.register_script(TAKE), client.register_script(FINISH)
-        keys, words = [WAITING, PRIORITIES, IDLE, WORKERS, FLYING], [NAME, EPOCH, HALF]
+        keys = [WAITING, PRIORITIES, IDLE, WORKERS, FLYING]
+        words: list[Any] = [NAME, EPOCH, HALF]
         settling = asyncio.create_task(asyncio.sleep(0))
         while True:
             taken = await take(keys=keys, args=words)
