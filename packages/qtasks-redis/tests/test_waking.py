@@ -133,3 +133,17 @@ async def test_a_bell_of_a_queue_that_was_just_paused_does_not_deafen_the_worker
         await consumer.subscribe(("a", "b"))
         assert sorted(uuids_of(got)) == sorted([of_paused.uuid, of_other.uuid])
         await consumer.ack(*got)
+
+
+async def test_a_bell_of_another_queue_is_handed_on_alone(bench: Bench, server: Any) -> None:
+    """It was rung before the worker gave that queue up: in its own it stays idle, or looks again."""
+    consumer = await bench.consumer()
+    call = await _asleep(bench, server, consumer, 1)
+    broker: Any = consumer.broker
+
+    broker.heard(b"Bgiven up")
+    await asyncio.sleep(0.02)  # whatever that leads to
+    sent = envelope()
+    await (await bench.sender()).send([sent])
+
+    assert uuids_of(await asyncio.wait_for(call, bench.patience_s)) == [sent.uuid]
