@@ -1,8 +1,9 @@
 """The documentation is true: every block of code in it is executed, in the order of the page.
 
-A page is README.md, a page of docs/ (decisions/ are records of what was weighed), or the README of an example. Its
-blocks share a folder that is empty at first (for an example: holds the example). A block begins with three backticks,
-its language, and words that tell how it is run:
+A page is README.md, a page of docs/ (decisions/ are records of what was weighed; a page of brokers/ starts the server
+that it is about, and is skipped where that is not installed), or the README of an example. Its blocks share a folder
+that is empty at first (for an example: holds the example). A block begins with three backticks, its language, and words
+that tell how it is run:
 
     python title="NAME"     written to the file NAME, to be used by the blocks below; toml the same
     console                 a line `$ COMMAND` is run by the shell and must end with 0; the lines below it, up to the
@@ -33,10 +34,14 @@ import msgspec
 import pytest
 
 from qtasks import QueueConfig
+from qtasks_testing.servers import program
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")])
+PAGES = sorted(
+    [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/brokers/*.md"), *ROOT.glob("examples/*/README.md")]
+)
 NOT_EXECUTED: dict[str, str] = {}  # language: reason
+SERVERS = {"redis.md": ("redis-server", "redis-server")}  # page: its program, and the Debian package that has it
 STANDS_FOR = {
     "scripts/demo": f"cd {ROOT}/examples && python -m wordcount --files 600",  # without a new .venv; .ci/run does that
     "scripts/test": f"test -x {ROOT}/scripts/test",  # which runs this very test
@@ -197,6 +202,8 @@ def _printed(path: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
     """Each block of the page can be executed as it stands and prints what the page shows."""
+    if page.name in SERVERS:
+        program(*SERVERS[page.name])
     run_page(page, tmp_path)
 
 

@@ -19,7 +19,15 @@ __all__ = ["API_VERSION", "SCHEME_EXTRAS", "Components", "Sources", "build_compo
 
 API_VERSION = 1
 DEFAULT_URL = "sqlite:///qtasks.db"
-SCHEME_EXTRAS = {"sqlite": "sqlite"}
+SCHEME_EXTRAS = {
+    "redis": "redis",
+    "redis+sentinel": "redis",
+    "redis+unix": "redis",
+    "rediss": "redis",
+    "rediss+sentinel": "redis",
+    "sqlite": "sqlite",
+    "unix": "redis",
+}
 """Scheme → extra of the `qtasks` distribution that brings it: for hints only."""
 
 _GROUPS = {"broker": "qtasks.brokers", "storage": "qtasks.storages", "global_config": "qtasks.global_configs"}
