@@ -25,7 +25,7 @@ OUTAGE_S = 60.0
 PAUSE_S = 0.002
 
 
-def _signature(key: str, seconds: float) -> int:
+def _signature(key: str, seconds: float = 0.0) -> int:
     """Stand for the task's code, which only the workers have."""
     raise NotImplementedError
 

@@ -105,6 +105,13 @@ async def carry(key: str, payload: str) -> str:
 
 
 @app.task
+async def swallow(key: str, payload: str) -> None:
+    """Bring something, and give nothing back."""
+    ledger.record(key, "start")
+    ledger.record(key, "end")
+
+
+@app.task
 async def hold_interpreter_once(key: str, seconds: int) -> int:
     """Hold it where the task has not run before."""
     ledger.record(key, "start")

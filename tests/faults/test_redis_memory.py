@@ -51,7 +51,7 @@ def _fill(server: RedisServer, client: QueueTasks) -> None:
 
 def _add_for_ever(client: QueueTasks) -> None:
     for _ in range(100):
-        client.with_options(queue="elsewhere").add_task("carry", "payload", PAYLOAD)
+        client.with_options(queue="elsewhere").add_task("swallow", "payload", PAYLOAD)
 
 
 def test_who_adds_to_a_full_server_is_told_and_workers_go_on(
@@ -64,7 +64,7 @@ def test_who_adds_to_a_full_server_is_told_and_workers_go_on(
     _fill(server, client)
     full_at = time.monotonic()
     with pytest.raises(SendRefusedError, match="maxmemory"):
-        client.add_task("work", "refused")
+        client.add_task("swallow", "refused", PAYLOAD)
     told_after_s = time.monotonic() - full_at
     (scene.folder / "go").touch()
     assert {worker.pid} == {task.result(PATIENCE_S) for task in (asleep, *waiting)}

@@ -95,7 +95,7 @@ def test_a_sentinel_makes_the_replica_the_master(redis_server: Callable[..., Red
     replica.wait_synced()
     with RedisSentinel(tmp_path / "sentinel", master) as sentinel:
         sentinel.wait_watching()
-        assert f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster" == sentinel.url
+        assert f"redis+sentinel://:secret@127.0.0.1:{sentinel.port}/mymaster" == sentinel.url
         master.command("SET", "a", "1")
         assert 1 == master.command("WAIT", 1, 5000)
         master.kill()

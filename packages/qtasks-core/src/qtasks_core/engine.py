@@ -196,7 +196,7 @@ class Engine:
             while True:
                 try:
                     return await self.storage.wait(uuid, None)
-                except UnavailableError as error:
+                except (UnavailableError, SendUnknownError) as error:
                     logger.debug("waiting for task %s: %s", uuid, error)
                     await backoff.wait()
 
@@ -215,7 +215,7 @@ class Engine:
                     place = (event.run, event.seq)
                     backoff.reset()
                     yield event
-            except UnavailableError as error:
+            except (UnavailableError, SendUnknownError) as error:
                 logger.debug("the stream of task %s: %s", uuid, error)
                 await backoff.wait()
             else:

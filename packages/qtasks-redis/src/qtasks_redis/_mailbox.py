@@ -157,6 +157,7 @@ class Mailbox:
 
     def again(self) -> None:
         """Look after all that is waited for: the channel is heard from now on."""
+        self.lost()  # what was expected since then may have ended before the channel was heard
         for events in self._readers.values():
             for changed in events:
                 changed.set()

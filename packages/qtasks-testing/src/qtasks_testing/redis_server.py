@@ -146,6 +146,7 @@ class RedisSentinel(_RedisProcess):
         self._program = program("redis-server", "redis-server")
         self.name = name
         self.password = password
+        self._master = master
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = [
             f"bind {self.host}",
@@ -162,8 +163,9 @@ class RedisSentinel(_RedisProcess):
 
     @property
     def url(self) -> str:
-        """Its URL, `redis+sentinel://127.0.0.1:PORT/NAME`."""
-        return f"redis+sentinel://{self.host}:{self.port}/{self.name}"
+        """Its URL, `redis+sentinel://:PASSWORD@127.0.0.1:PORT/NAME`, with the password of the servers that it watches."""
+        user = f":{self._master.password}@" if self._master.password else ""
+        return f"redis+sentinel://{user}{self.host}:{self.port}/{self.name}"
 
     def arguments(self) -> list[str]:
         """Return the command; the file is the sentinel's own memory too."""
