@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from qtasks_testing import RedisServer
 
 SEND_TIMEOUT_S = 1.0
-PAYLOAD = "x" * 100_000
+PAYLOAD, LARGE = "x" * 30_000, "x" * 300_000
 
 
 @pytest.fixture
@@ -42,29 +43,30 @@ def client(place: Place) -> Iterator[QueueTasks]:
         yield app
 
 
-def _fill(server: RedisServer, client: QueueTasks) -> None:
+def _fill(server: RedisServer, client: QueueTasks, payload: str = PAYLOAD) -> None:
     """Leave room for a little more, and add to a queue that nobody reads until it is used up."""
     server.command("CONFIG", "SET", "maxmemory", int(server.info("memory")["used_memory"]) + 3_000_000)
     with pytest.raises(SendRefusedError, match="maxmemory"):
-        _add_for_ever(client)
+        _add_for_ever(client, payload)
 
 
-def _add_for_ever(client: QueueTasks) -> None:
-    for _ in range(100):
-        client.with_options(queue="elsewhere").add_task("swallow", "payload", PAYLOAD)
+def _add_for_ever(client: QueueTasks, payload: str) -> None:
+    for _ in range(1000):
+        client.with_options(queue="elsewhere", results=False).add_task("swallow", "payload", payload)
 
 
+@pytest.mark.parametrize("payload", [PAYLOAD, LARGE], ids=["small", "large"])
 def test_who_adds_to_a_full_server_is_told_and_workers_go_on(
-    client: QueueTasks, scene: Scene, server: RedisServer
+    client: QueueTasks, scene: Scene, server: RedisServer, payload: str
 ) -> None:
     """What runs and what waits ends as always; when there is room adding works again, and what was added is there."""
     worker = scene.worker("a", concurrency=2, env=NO_CHARGE)
     asleep = client.add_task("wait_for_file", "asleep", str(scene.folder / "go"))
     waiting = calls(client).add_many([(str(number), 0.1) for number in range(40)])
-    _fill(server, client)
+    _fill(server, client, payload)
     full_at = time.monotonic()
     with pytest.raises(SendRefusedError, match="maxmemory"):
-        client.add_task("swallow", "refused", PAYLOAD)
+        client.add_task("swallow", "refused", payload)
     told_after_s = time.monotonic() - full_at
     (scene.folder / "go").touch()
     assert {worker.pid} == {task.result(PATIENCE_S) for task in (asleep, *waiting)}
@@ -83,7 +85,9 @@ def test_who_adds_to_a_full_server_is_told_and_workers_go_on(
 def test_an_add_waits_for_room(client: QueueTasks, scene: Scene, server: RedisServer, place: Place) -> None:
     """Up to `send_timeout`: what others finish meanwhile makes room."""
     _fill(server, client)
-    with QueueTasks(place.name, place.url) as patient:
-        scene.worker("b", queues=("default", "elsewhere"))
-        patient.add_task("work", "patient").result(PATIENCE_S)
+    with QueueTasks(place.name, place.url) as patient, ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(patient.add_task, "swallow", "patient", LARGE)
+        worker = scene.worker("b", queues=("default", "elsewhere"))
+        adding.result(PATIENCE_S).result(PATIENCE_S)
     assert 1 == scene.ledger.counts("end")["patient"]
+    assert 0 == worker.stop()

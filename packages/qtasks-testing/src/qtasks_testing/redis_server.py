@@ -163,7 +163,7 @@ class RedisSentinel(_RedisProcess):
 
     @property
     def url(self) -> str:
-        """Its URL, `redis+sentinel://:PASSWORD@127.0.0.1:PORT/NAME`, with the password of the servers that it watches."""
+        """Its URL, `redis+sentinel://:PASSWORD@127.0.0.1:PORT/NAME`; the password is that of the servers."""
         user = f":{self._master.password}@" if self._master.password else ""
         return f"redis+sentinel://{user}{self.host}:{self.port}/{self.name}"
 
