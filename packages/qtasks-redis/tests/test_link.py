@@ -11,6 +11,7 @@ import pytest
 from qtasks_core.errors import RefusedError, SendUnknownError, UnavailableError
 from qtasks_redis._home import home_of
 from qtasks_redis._scripts import Script
+from qtasks_redis._wire import Connection
 from qtasks_testing.kit import KitContext
 from qtasks_testing.polling import eventually
 from qtasks_testing.servers import free_port
@@ -168,6 +169,52 @@ async def test_a_long_answer_that_keeps_coming_is_waited_for(
         await link.command("SET", link.keys.key("k"), "x" * 2_000_000)
         proxy.delay(0.02)
         assert 2_000_000 == len(await link.command("GET", link.keys.key("k")))
+
+
+async def test_a_large_command_that_keeps_going_is_waited_for() -> None:
+    """A slow way up is no silence, though no answer comes meanwhile."""
+    size = 40_000_000
+    over = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = size
+        while left > 0:
+            left -= len(await reader.read(1_000_000))
+            await asyncio.sleep(0.02)
+        writer.write(b"+OK\r\n")
+        await writer.drain()
+        writer.close()
+        over.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=1_000_000)
+    port = server.sockets[0].getsockname()[1]
+    _, connection = await asyncio.get_running_loop().create_connection(
+        lambda: Connection("redis://slow", 0.4), "127.0.0.1", port
+    )
+    began = time.monotonic()
+    assert b"OK" == await connection.command("SET", "k", b"x" * size)
+    assert time.monotonic() - began > 0.8  # twice the time that a silence may last
+    await over.wait()
+    connection.cut("the test is over")
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_silence_with_commands_on_their_way_is_noticed(opened: Opened, redis_server: Servers) -> None:
+    """However many come after it: those count for nothing as long as no answer comes."""
+    server = redis_server()
+    async with opened(f"{server.url}?timeout=0.3&connect_timeout=0.3") as link:
+        server.pause()
+        began = asyncio.get_running_loop().time()
+        first = asyncio.ensure_future(link.command("PING"))
+        others = []
+        while not first.done():
+            others.append(asyncio.ensure_future(link.command("PING")))
+            await asyncio.sleep(0.02)
+            assert asyncio.get_running_loop().time() - began < 10
+        assert {SendUnknownError} == {type(one) for one in await asyncio.gather(first, return_exceptions=True)}
+        server.resume()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 async def test_a_lost_reply_is_unknown(opened: Opened, redis_server: Servers, tcp_proxy: Proxies) -> None:

@@ -22,8 +22,8 @@ NOTHING = object()  # a reply may be None or False
 class Connection(asyncio.Protocol):
     """Pairs commands with replies; lost for good once it is lost.
 
-    Nothing waits for ever: when the oldest command has no reply, and nothing at all came, for *timeout_s*, the
-    connection is cut, and with it all that waits.
+    Nothing waits for ever: when there are commands without a reply, and for *timeout_s* nothing at all came and nothing
+    went, the connection is cut, and with it all that waits.
 
     Parameters:
         server: Its URL, fit to print.
@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
+        self._written = self._unsent = self._gone = 0
         self._why = "it was closed"
         self.lost: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection is lost."""
@@ -48,7 +49,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether commands can be sent."""
-        return self._transport is not None
+        return self._transport is not None and not self._transport.is_closing()
 
     def command(self, *args: Argument) -> asyncio.Future[Any]:
         """Send a command; the future has its reply, or raises.
@@ -60,13 +61,11 @@ class Connection(asyncio.Protocol):
             SendUnknownError: (the future) No reply came.
             hiredis.ReplyError: (the future) The server answered with an error.
         """
-        if self._transport is None:
-            raise UnavailableError(f"{self._server}: the connection is lost: {self._why}")
+        self.send(*args)
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._waiting:
             self._heard = self._loop.time()
         self._waiting.append(future)
-        self._transport.write(hiredis.pack_command(args))  # type: ignore[arg-type]  # its stub knows one argument only
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._look)
         return future
@@ -77,9 +76,12 @@ class Connection(asyncio.Protocol):
         Raises:
             UnavailableError: The connection is lost: nothing was sent.
         """
-        if self._transport is None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
             raise UnavailableError(f"{self._server}: the connection is lost: {self._why}")
-        self._transport.write(hiredis.pack_command(args))  # type: ignore[arg-type]  # its stub knows one argument only
+        data = hiredis.pack_command(args)  # type: ignore[arg-type]  # its stub knows one argument only
+        self._written += len(data)
+        transport.write(data)
 
     def cut(self, why: str) -> None:
         """Close the connection at once; what waits for a reply has none."""
@@ -140,11 +142,19 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if self._transport is None or not self._waiting:
             return
+        if self._goes_on(self._transport.get_write_buffer_size()):
+            self._heard = self._loop.time()
         left_s = self._heard + self._timeout_s - self._loop.time()
         if left_s <= 0:
             self.cut(f"no answer within {self._timeout_s:g} s")
         else:
             self._timer = self._loop.call_later(left_s, self._look)
+
+    def _goes_on(self, unsent: int) -> bool:
+        """Tell whether the system took some of a backlog since the last look: a large command goes slowly."""
+        gone, was_unsent, was_gone = self._written - unsent, self._unsent, self._gone
+        self._unsent, self._gone = unsent, gone
+        return gone > was_gone if was_unsent else unsent > 0
 
     def _end(self) -> None:
         if self._timer is not None:
