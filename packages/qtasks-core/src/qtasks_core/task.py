@@ -170,6 +170,8 @@ class TaskSnapshot(Generic[R]):
 
     @cached_property
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not self._record.body:
+            raise ResultExpiredError(f"task {self._record.task_name} {self._record.uuid}: its arguments were not kept")
         return self._app.plain_arguments(unpack_message(self._record.body))
 
     def _decode_result(self, record: TaskRecord) -> R:

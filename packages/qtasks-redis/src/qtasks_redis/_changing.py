@@ -86,7 +86,7 @@ async def read(link: Link, uuids: Sequence[UUID]) -> list[Value | None]:
     found: list[Value | None] = []
     for start in range(0, len(uuids), AT_ONCE):
         part = uuids[start : start + AT_ONCE]
-        values = await link.command(b"MGET", *(link.keys.key(b"r:" + uuid.bytes) for uuid in part))
+        values = await link.query(b"MGET", *(link.keys.key(b"r:" + uuid.bytes) for uuid in part))
         found += [None if data is None else Value(uuid, data) for uuid, data in zip(part, values, strict=True)]
     return found
 

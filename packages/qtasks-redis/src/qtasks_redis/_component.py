@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qtasks_core.errors import SendUnknownError, UnavailableError
+from qtasks_core.errors import UnavailableError
 from qtasks_redis._home import home_of
 
 if TYPE_CHECKING:
@@ -87,14 +87,8 @@ class RedisComponent:
         Raises:
             UnavailableError: No reply came.
         """
-        try:
-            return await self.link.run(script, *args)
-        except SendUnknownError as error:
-            raise UnavailableError(str(error)) from error
+        return await self.link.ask(script, *args)
 
     async def query(self, *args: Argument) -> Any:
         """Run a command that may be run again; errors as in ask()."""
-        try:
-            return await self.link.command(*args)
-        except SendUnknownError as error:
-            raise UnavailableError(str(error)) from error
+        return await self.link.query(*args)

@@ -77,7 +77,7 @@ async def letters(link: Link, queue: str, *, dead: bool, after: Cursor | None) -
             yield letter
         return
     if after is None or after.kind == READY:
-        for priority in await link.command(b"ZRANGE", link.keys.key(b"p:" + name), 0, -1):
+        for priority in await link.query(b"ZRANGE", link.keys.key(b"p:" + name), 0, -1):
             if after is None or priority[0] >= after.priority:
                 place = after if after is not None and priority[0] == after.priority else None
                 async for letter in _listed(link, queue, priority[0], place):
@@ -90,7 +90,7 @@ async def letters(link: Link, queue: str, *, dead: bool, after: Cursor | None) -
 async def _listed(link: Link, queue: str, priority: int, after: Cursor | None) -> AsyncIterator[Letter]:
     key = link.keys.key(b"q:" + bytes((priority,)) + queue.encode())
     start = 0 if after is None else await _index(link, key, after)
-    while items := await link.command(b"LRANGE", key, start, start + PAGE - 1):
+    while items := await link.query(b"LRANGE", key, start, start + PAGE - 1):
         cursors = [Cursor(READY, priority, start + number, item) for number, item in enumerate(items)]
         for letter in await _read(link, queue, cursors):
             yield letter
@@ -99,13 +99,13 @@ async def _listed(link: Link, queue: str, priority: int, after: Cursor | None) -
 
 async def _index(link: Link, key: bytes, after: Cursor) -> int:
     """Return the index behind a place; where it is gone, others have moved up."""
-    index = await link.command(b"LPOS", key, after.item)
+    index = await link.query(b"LPOS", key, after.item)
     return int(after.at) if index is None else int(index) + 1
 
 
 async def _sorted(link: Link, queue: str, kind: str, key: bytes, after: Cursor | None) -> AsyncIterator[Letter]:
     start = 0 if after is None else await _rank(link, key, after)
-    while rows := await link.command(b"ZRANGE", key, start, start + PAGE - 1, b"WITHSCORES"):
+    while rows := await link.query(b"ZRANGE", key, start, start + PAGE - 1, b"WITHSCORES"):
         cursors = [Cursor(kind, 0, float(score), member) for member, score in rows]
         for letter in await _read(link, queue, cursors):
             yield letter
@@ -113,10 +113,10 @@ async def _sorted(link: Link, queue: str, kind: str, key: bytes, after: Cursor |
 
 
 async def _rank(link: Link, key: bytes, after: Cursor) -> int:
-    rank = await link.command(b"ZRANK", key, after.item)
+    rank = await link.query(b"ZRANK", key, after.item)
     if rank is not None:
         return int(rank) + 1
-    return int(await link.command(b"ZCOUNT", key, b"-inf", b"(%d" % int(after.at)))
+    return int(await link.query(b"ZCOUNT", key, b"-inf", b"(%d" % int(after.at)))
 
 
 async def _read(link: Link, queue: str, cursors: Sequence[Cursor]) -> list[Letter]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from qtasks_core.errors import ConfigError, UnavailableError
+from qtasks_core.errors import ConfigError, SendUnknownError, UnavailableError
 from qtasks_core.group_commit import Backoff
 from qtasks_redis._dialing import dial
 from qtasks_redis._faults import code_of, is_wrong_server, translate
@@ -114,6 +114,25 @@ class Link:
             if is_wrong_server(error):
                 connection.cut(str(error))
             raise translate(error, self._location.printed) from error
+
+    async def ask(self, script: Script, *args: Argument) -> Any:
+        """Run a script that may be run again: no reply is no harm.
+
+        Raises:
+            UnavailableError: The server is away, or no reply came.
+            RefusedError: The server says no.
+        """
+        try:
+            return await self.run(script, *args)
+        except SendUnknownError as error:
+            raise UnavailableError(str(error)) from error
+
+    async def query(self, *args: Argument) -> Any:
+        """Run a command that may be run again; errors as in ask()."""
+        try:
+            return await self.command(*args)
+        except SendUnknownError as error:
+            raise UnavailableError(str(error)) from error
 
     def put_before(self, *args: Argument) -> asyncio.Future[Any] | None:
         """Send a command before whatever is sent next; return its reply to come, for whoever wants to know."""

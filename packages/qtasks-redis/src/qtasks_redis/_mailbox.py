@@ -138,7 +138,7 @@ class Mailbox:
     async def watch(self, uuid: UUID) -> None:
         """Have the server tell this mailbox of a task."""
         self._watched.add(uuid.bytes)
-        await self._link.run(WATCH, self.address, uuid.bytes)
+        await self._link.ask(WATCH, self.address, uuid.bytes)
 
     # ------------------------------------------------------------ what the channel brings
 
@@ -198,7 +198,7 @@ class Mailbox:
     async def _look(self, keys: Sequence[bytes]) -> None:
         """Register for tasks, and hear at once of what has ended or is not known."""
         self._watched.update(keys)
-        values = await self._link.run(WATCH, self.address, *keys)
+        values = await self._link.ask(WATCH, self.address, *keys)
         for key, data in zip(keys, values, strict=True):
             if data is None:
                 self._fail(key)
@@ -244,7 +244,7 @@ class Mailbox:
 
     async def _tell_unwatched(self, key: bytes) -> None:
         with contextlib.suppress(QTasksError):
-            await self._link.run(UNWATCH, self.address, key)
+            await self._link.ask(UNWATCH, self.address, key)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -31,13 +31,13 @@ class RedisOperator(RedisSender):
 
     async def clear(self) -> None:
         """Delete all messages and dead letters of this namespace; what is held is lost, final records stay."""
-        await self.link.run(CLEAR)
+        await self.ask(CLEAR)
         await remove(self.link, b"WP")
         async for uuids in scan(self.link, b"r:"):
             await change_each(self.link, uuids, self._closed)
         async for names in keys_of(self.link, b"u:"):
-            await self.link.command(b"UNLINK", *(self.link.keys.key(b"u:" + name) for name in names))
-        await self.link.command(b"PUBLISH", self.link.clearings, b"")
+            await self.query(b"UNLINK", *(self.link.keys.key(b"u:" + name) for name in names))
+        await self.query(b"PUBLISH", self.link.clearings, b"")
 
     async def depth(self, queue: str) -> Depth:
         """Count the messages of a queue."""

@@ -23,7 +23,7 @@ async def keys_of(link: Link, kind: bytes) -> AsyncIterator[list[bytes]]:
     """Yield what follows the kind in the names of keys, each once, in steps."""
     prefix, cursor, seen = link.keys.key(kind), b"0", set[bytes]()
     while True:
-        cursor, found = await link.command(b"SCAN", cursor, b"MATCH", prefix + b"*", b"COUNT", AT_ONCE)
+        cursor, found = await link.query(b"SCAN", cursor, b"MATCH", prefix + b"*", b"COUNT", AT_ONCE)
         names = [name for key in found if (name := key[len(prefix) :]) not in seen]
         seen.update(names)
         if names:
@@ -41,4 +41,4 @@ async def scan(link: Link, kind: bytes) -> AsyncIterator[list[UUID]]:
 async def remove(link: Link, states: bytes) -> None:
     """Remove all tasks in some states."""
     async for uuids in scan(link, b"r:"):
-        await link.run(REMOVE, states, *(uuid.bytes for uuid in uuids))
+        await link.ask(REMOVE, states, *(uuid.bytes for uuid in uuids))

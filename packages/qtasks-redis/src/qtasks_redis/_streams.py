@@ -55,8 +55,8 @@ async def read(link: Link, uuid: UUID, last_id: bytes) -> tuple[list[Event], byt
     key = uuid.bytes
     start = b"(" + last_id if last_id else b"-"
     state, rows = await asyncio.gather(  # in this order: what came before the end is among the events
-        link.command(b"GETRANGE", link.keys.key(b"r:" + key), 0, 0),
-        link.command(b"XRANGE", link.keys.key(b"e:" + key), start, b"+", b"COUNT", PAGE),
+        link.query(b"GETRANGE", link.keys.key(b"r:" + key), 0, 0),
+        link.query(b"XRANGE", link.keys.key(b"e:" + key), start, b"+", b"COUNT", PAGE),
     )
     events = [_read_event(fields[-1]) for _, fields in rows]
     ended = None if not state else state in ENDED and len(rows) < PAGE

@@ -109,8 +109,8 @@ def waiting_value(envelope: bytes, generation: bytes, record: TaskRecord | None 
 
 
 def final_value(record: TaskRecord) -> bytes:
-    """Return the value of a final record."""
-    data = encode(record)
+    """Return the value of a final record; a large body is not kept: it would take memory until the record expires."""
+    data = encode(record if len(record.body) <= LARGE else msgspec.structs.replace(record, body=b""))
     return b"F" + len(data).to_bytes(4, "big") + data
 
 

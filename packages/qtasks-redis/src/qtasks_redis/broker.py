@@ -286,8 +286,7 @@ class RedisBroker(RedisOperator):
         except SendUnknownError:
             self._unsure.update(endings.members)
             raise
-        if self.link.fault_of(staged) is not None:  # a full server takes it from the script still: ends make room
-            self._large = NEVER
+        is_full = self.link.fault_of(staged) is not None
         answers, dropped = _finishing.read_answers(endings, reply)
         if dropped:
             logger.warning("%d dead letter(s) were dropped: a queue keeps %d", dropped, config.dead_letter_max)
@@ -297,7 +296,18 @@ class RedisBroker(RedisOperator):
             if not isinstance(answers[place], UnavailableError):
                 self._held.pop(member, None)
                 self._unsure.discard(member)
+        if is_full:
+            await self._finish_whole(batch, answers, fused=fused)
         return answers
+
+    async def _finish_whole(self, batch: Sequence[Outcome], answers: list[Exception | None], *, fused: bool) -> None:
+        """Write through the script what a full server does not take beside it: ends make room."""
+        places = [place for place, answer in enumerate(answers) if isinstance(answer, UnavailableError)]
+        self._large = NEVER
+        for place, answer in zip(
+            places, await self._finish([batch[place] for place in places], fused=fused), strict=True
+        ):
+            answers[place] = answer
 
     async def _look_again(self, endings: _finishing.Endings, answers: list[Exception | None]) -> None:
         """See whether what is not ours any more was done when a reply was lost: its key tells."""

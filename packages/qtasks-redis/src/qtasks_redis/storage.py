@@ -78,9 +78,9 @@ class RedisStorage(RedisComponent):
     async def clear(self) -> None:
         """Delete all records of this namespace; a message that waits, runs or is dead stays."""
         await remove(self.link, b"SF")
-        await self.link.command(b"DEL", self.link.keys.key("w"))
+        await self.query(b"DEL", self.link.keys.key("w"))
         async for uuids in scan(self.link, b"e:"):
-            await self.link.command(b"UNLINK", *(self.link.keys.key(b"e:" + uuid.bytes) for uuid in uuids))
+            await self.query(b"UNLINK", *(self.link.keys.key(b"e:" + uuid.bytes) for uuid in uuids))
 
         def strip(_: int, value: Value | None) -> Change | None:
             if value is None or not value.is_dead or value.told() is None:
@@ -89,7 +89,7 @@ class RedisStorage(RedisComponent):
 
         async for uuids in scan(self.link, b"r:"):
             await change_each(self.link, uuids, strip)
-        await self.link.command(b"PUBLISH", self.link.clearings, b"")
+        await self.query(b"PUBLISH", self.link.clearings, b"")
 
     # ------------------------------------------------------------ writing
 
