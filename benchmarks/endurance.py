@@ -22,7 +22,8 @@ from endurance_load import Load
 
 EARLY = 0.2  # of the run: by then all caches are filled
 HEADER = f"{'tasks':>8} {'s':>7} {'RSS MiB':>8} {'blocks':>8} {'objects':>8} {'asyncio':>8} {'threads':>8} {'files':>6}"
-ROW = "{:8d} {:7.1f} {:8.1f} {:8d} {:8d} {:8d} {:8d} {:6d}"
+HEADER += f" {'server MiB':>10}"
+ROW = "{:8d} {:7.1f} {:8.1f} {:8d} {:8d} {:8d} {:8d} {:6d} {:10.1f}"
 
 
 def main() -> int:
@@ -59,7 +60,7 @@ async def _run(load: Load, tasks: int, wave: int, checkpoints: int) -> list[Chec
             done = first + count
             if done >= tasks * (EARLY + (1 - EARLY) * len(taken) / (checkpoints - 1)):
                 await load.forget()
-                taken.append(take_checkpoint(done, time.monotonic() - start))
+                taken.append(take_checkpoint(done, time.monotonic() - start, load.url))
                 print(ROW.format(*taken[-1]), flush=True)
         await load.stop()
     finally:
@@ -78,7 +79,9 @@ def _log_to_nowhere() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=200_000, help="how many in all (default: %(default)s)")
-    parser.add_argument("--url", help="the server; memory:// or sqlite://… (default: a SQLite file that is deleted)")
+    parser.add_argument(
+        "--url", help="the server; any (default: a SQLite file that is deleted)"
+    )
     parser.add_argument("--wave", type=int, default=2_000, help="tasks at a time (default: %(default)s)")
     parser.add_argument("--checkpoints", type=int, default=5, help="2 or more (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print all figures as the last line, too")

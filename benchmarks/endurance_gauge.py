@@ -11,6 +11,9 @@ import sys
 import threading
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from qtasks_testing.resp import call_redis
 
 __all__ = ["Checkpoint", "take_checkpoint"]
 
@@ -30,6 +33,7 @@ class Checkpoint(NamedTuple):
         asyncio_tasks: On the running loop.
         threads: Of Python.
         files: Open descriptors.
+        server_mib: Memory that the server uses; 0 where there is no server of its own to ask.
     """
 
     tasks: int
@@ -40,14 +44,16 @@ class Checkpoint(NamedTuple):
     asyncio_tasks: int
     threads: int
     files: int
+    server_mib: float
 
 
-def take_checkpoint(tasks: int, seconds: float) -> Checkpoint:
+def take_checkpoint(tasks: int, seconds: float, url: str) -> Checkpoint:
     """Collect garbage, give free memory back to the system, and measure.
 
     Parameters:
         tasks: How many have ended so far.
         seconds: Since the start.
+        url: The server's.
     """
     for _ in range(3):  # finalizers make garbage
         gc.collect()
@@ -61,6 +67,7 @@ def take_checkpoint(tasks: int, seconds: float) -> Checkpoint:
         len(asyncio.all_tasks()),
         threading.active_count(),
         _open_files(),
+        round(_server_bytes(url) / MIB, 1),
     )
 
 
@@ -78,6 +85,15 @@ def _resident_bytes() -> int:
         return int(statm.read_text().split()[1]) * PAGE
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def _server_bytes(url: str) -> int:
+    place = urlsplit(url)
+    if place.scheme != "redis":
+        return 0
+    sign_in = [("AUTH", place.password)] if place.password else []
+    info = call_redis(place.hostname or "localhost", place.port or 6379, *sign_in, ("INFO", "memory"))[-1]
+    return int(dict(line.split(":", 1) for line in info.decode().split() if ":" in line)["used_memory"])
 
 
 def _open_files() -> int:

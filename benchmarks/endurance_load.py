@@ -127,6 +127,7 @@ class Load:
     """
 
     def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
         self.app = new_app(url)
         self.faults: list[str] = []
         self.counts: Counter[str] = Counter()

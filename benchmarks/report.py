@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 import platform
 import shutil
@@ -66,8 +67,8 @@ KILLS = """\
 ## Kill -9
 
 One worker process is killed {kills} times, each time while it works through {batch} tasks of 20 ms, and replaced at
-once. Broken off: runs that were under way. Lost: tasks that had not ended when nothing had happened for 90 seconds.
-Ran twice: ends beyond the first of a task. Back: seconds from a kill until the last task that it broke off had ended.
+once. Broken off: runs that were under way. Missing: tasks that had not ended two minutes after the last kill. Ran
+twice: ends beyond the first of a task. Back: seconds from a kill until the last task that it broke off had ended.
 
 """
 
@@ -139,9 +140,9 @@ def _of_server(server: str, run: Run, verdicts: Sequence[Verdict]) -> str:
 
 
 def _kills(run: Run) -> str:
-    head = ["", "broken off", "lost", "ran twice", "back, median s", "back, most s"]
+    head = ["", "broken off", "missing", "ran twice", "back, median s", "back, most s"]
     rows = [
-        [f"`{name}`", f"{one.held}", f"{one.lost}", f"{one.twice}", f"{one.back_s:.1f}", f"{one.worst_s:.1f}"]
+        [f"`{name}`", f"{one.held}", f"{one.lost}", f"{one.twice}", _seconds(one.back_s), _seconds(one.worst_s)]
         for name, one in run.storms.items()
     ]
     first = next(iter(run.storms.values()))
@@ -152,6 +153,10 @@ def _cells(name: str, rounds: Sequence[Round], columns: Mapping[str, tuple[str, 
     for figure, (_, form) in columns.items():
         values = [one[name][figure] for one in rounds if figure in one.get(name, {})]
         yield form.format(statistics.median(values)) if values else ""
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if math.isfinite(value) else "not within 120"
 
 
 def _number(verdict: Verdict) -> str:

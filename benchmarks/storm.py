@@ -8,6 +8,7 @@ have ended. Each run notes its begin and its end in a file, whatever the queue t
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import subprocess
 import tempfile
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Storm", "run_storms"]
 
 BATCH = 500  # tasks for each kill
-PATIENCE_S = 90.0  # without any progress: then what has not ended is lost
-BEGIN_S = 60.0  # for a worker to begin
+PATIENCE_S = 120.0  # after the last kill: what has not ended by then is lost, or as good as lost
+HALF_S = 30.0  # for half of a batch; then the worker is killed all the same
 TICK_S = 0.01
 
 
@@ -37,11 +38,11 @@ class Storm(NamedTuple):
     Parameters:
         kills: How many.
         tasks: How many were added.
-        lost: Those that never ended.
+        lost: Those that had not ended two minutes after the last kill.
         twice: Ends beyond the first of a task.
         held: Runs that a kill broke off.
-        back_s: Seconds from a kill until the last task that it broke off had ended; the median of the kills.
-        worst_s: The most of them.
+        back_s: Seconds from a kill until the last task that it broke off had ended; the median.
+        worst_s: The most of the kills; infinite where one is missing.
     """
 
     kills: int
@@ -83,7 +84,7 @@ def _storm(place: Place, kills: int) -> Storm:
                 for number in range(kills):
                     _add(feed, number * BATCH)
                     half = trace.ends + BATCH // 2
-                    trace.wait(lambda half=half: trace.ends >= half, BEGIN_S)  # type: ignore[misc]
+                    trace.wait(lambda half=half: trace.ends >= half, HALF_S)  # type: ignore[misc]
                     killed.append(time.clock_gettime(time.CLOCK_MONOTONIC))
                     worker.kill()
                     worker.wait()
@@ -107,14 +108,12 @@ class _Trace:
         self.ends = 0
 
     def wait(self, is_done: Callable[[], bool], patience_s: float) -> None:
-        """Read until it is done, or there is no progress for so many seconds."""
-        last = time.monotonic()
-        while True:
-            if self._read():
-                last = time.monotonic()
-            if is_done() or time.monotonic() - last > patience_s:
-                return
+        """Read until it is done, for so many seconds at most."""
+        end = time.monotonic() + patience_s
+        self._read()
+        while not is_done() and time.monotonic() < end:
             time.sleep(TICK_S)
+            self._read()
 
     def storm(self, tasks: int, killed: Sequence[float]) -> Storm:
         """Sum it up; the worker is gone."""
@@ -124,14 +123,14 @@ class _Trace:
         for before, kill in pairwise((0.0, *killed)):
             broken = {number for number, at in self._began if before < at < kill and not self._ended_by(number, kill)}
             held += len(broken)
-            backs += [max((self.ended[number][0] - kill for number in broken if number in self.ended), default=0.0)]
+            backs += [max((self.ended.get(number, [math.inf])[0] - kill for number in broken), default=0.0)]
         twice = sum(len(times) - 1 for times in self.ended.values())
         return Storm(len(killed), tasks, tasks - len(self.ended), twice, held, statistics.median(backs), max(backs))
 
     def _ended_by(self, number: int, moment: float) -> bool:
         return any(at < moment for at in self.ended.get(number, ()))
 
-    def _read(self) -> bool:
+    def _read(self) -> None:
         text = self._rest + self._file.read()
         whole, _, self._rest = text.rpartition("\n")
         for line in whole.splitlines():
@@ -141,7 +140,6 @@ class _Trace:
             else:
                 self.ended.setdefault(int(number), []).append(float(at))
                 self.ends += 1
-        return bool(whole)
 
 
 def _add(feed: subprocess.Popen[str], first: int) -> None:
