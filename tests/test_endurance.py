@@ -21,10 +21,14 @@ MOST_RSS_MIB = 8  # 500 bytes kept of each task; a task's message and record hav
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("server", ["memory", "sqlite"])
-def test_nothing_grows_with_the_number_of_tasks(server: str, root: Path, record_property: Any) -> None:
+@pytest.mark.parametrize("server", ["memory", "sqlite", "redis"])
+def test_nothing_grows_with_the_number_of_tasks(
+    server: str, root: Path, request: pytest.FixtureRequest, record_property: Any
+) -> None:
     """Memory, asyncio tasks, threads and files are flat, with errors, crashes and give-backs; no task is lost."""
-    url = ["--url", "memory://"] if server == "memory" else []
+    url = {"memory": ["--url", "memory://"], "sqlite": []}.get(server)
+    if url is None:
+        url = ["--url", request.getfixturevalue("redis_server")().url]
     command = [sys.executable, "benchmarks/endurance.py", "--tasks", str(TASKS), "--checkpoints", "2", "--json", *url]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     print(done.stdout, done.stderr)
