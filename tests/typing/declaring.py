@@ -155,6 +155,7 @@ app.task(echo="yes")  # type: ignore[call-overload]
 
 assert_type(gather(told.add_task(1), told.add_task(2), timeout=5), list[str])
 assert_type([one.returning for one in as_completed([told.add_task(1)])], list[str | None])
+mixed: list[str | int] = gather(told.add_task(1), app.task(not_told).add_task(1))
 numbers: Callable[[int], int] = not_told
 assert_type(app.task(numbers).add_task(1).result(), int)
 

@@ -147,6 +147,8 @@ async def of_contexts() -> None:
 async def of_many() -> None:
     tasks = [await told.add_task(1), await told.add_task(2)]
     assert_type(await gather(*tasks, timeout=5), list[str])
+    mixed: list[str | int] = await gather(tasks[0], await told_in_a_thread.add_task(1))
+    assert_type(mixed, list[str | int])
     async for one in as_completed(tasks):
         assert_type(one.returning, str | None)
     await gather(told.add_task(1))  # type: ignore[arg-type]

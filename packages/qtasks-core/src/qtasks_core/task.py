@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AddCall", "BlockingTask", "Progress", "StreamRestart", "Task", "TaskSnapshot"]
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Progress(Struct, array_like=True, frozen=True):
@@ -51,7 +51,7 @@ class StreamRestart(Struct, frozen=True):
     attempt: int
 
 
-class TaskSnapshot(Generic[R]):
+class TaskSnapshot(Generic[R_co]):
     """A task as it was when it was read: fields, and nothing that talks to a server.
 
     Parameters:
@@ -154,7 +154,7 @@ class TaskSnapshot(Generic[R]):
         return None if self._record.error is None else unpack_error(self._record.error)
 
     @property
-    def returning(self) -> R | None:
+    def returning(self) -> R_co | None:
         """Its result; None while there is none."""
         return None if self._record.result is None else self._decode_result(self._record)
 
@@ -174,16 +174,16 @@ class TaskSnapshot(Generic[R]):
             raise ResultExpiredError(f"task {self._record.task_name} {self._record.uuid}: its arguments were not kept")
         return self._app.plain_arguments(unpack_message(self._record.body))
 
-    def _decode_result(self, record: TaskRecord) -> R:
+    def _decode_result(self, record: TaskRecord) -> R_co:
         if record.result is None:
             raise ResultExpiredError(f"task {record.task_name} {record.uuid} succeeded, but its result was not kept")
         try:
             raw = bytes(unframe(record.result))
-            return cast("R", self._app.result_decoder(record.codec, self._returns)(raw))
+            return cast("R_co", self._app.result_decoder(record.codec, self._returns)(raw))
         except (WireError, CodecError) as error:
             raise CodecError(f"the result of task {record.task_name} {record.uuid}: {error}") from None
 
-    def _outcome(self, record: TaskRecord) -> R:
+    def _outcome(self, record: TaskRecord) -> R_co:
         if record.status == "success":
             return self._decode_result(record)
         if record.status == "cancel":
@@ -196,10 +196,10 @@ class TaskSnapshot(Generic[R]):
         raise TaskFailedError(text, record.uuid, error.type_name, error.traceback)
 
 
-class Task(TaskSnapshot[R]):
+class Task(TaskSnapshot[R_co]):
     """The awaitable form, of `qtasks.asyncio`."""
 
-    async def result(self, timeout: float | None = None) -> R:
+    async def result(self, timeout: float | None = None) -> R_co:
         """Wait for the end and return the value.
 
         Parameters:
@@ -216,12 +216,12 @@ class Task(TaskSnapshot[R]):
         middlewares = self._app.middlewares
         return await middlewares.result(self, value) if middlewares.hears_results else value
 
-    async def wait(self, timeout: float | None = None) -> Task[R]:
+    async def wait(self, timeout: float | None = None) -> Task[R_co]:
         """Wait for the end and return self, renewed; raises as `result`, but not for how the task ended."""
         await self._final(timeout)
         return self
 
-    async def refresh(self) -> Task[R]:
+    async def refresh(self) -> Task[R_co]:
         """Read the record again and return self.
 
         Raises:
@@ -279,25 +279,25 @@ class Task(TaskSnapshot[R]):
         return self._record
 
 
-class BlockingTask(TaskSnapshot[R]):
+class BlockingTask(TaskSnapshot[R_co]):
     """The blocking form, of `qtasks`; each method does what its awaitable twin in `Task` does."""
 
     @property
-    def aio(self) -> Task[R]:
+    def aio(self) -> Task[R_co]:
         """The awaitable form of the same task."""
         return Task(self._app, self._record, self._returns)
 
-    def result(self, timeout: float | None = None) -> R:
+    def result(self, timeout: float | None = None) -> R_co:
         """Wait for the end and return the value; see `Task.result`."""
         if self._app.middlewares.hears_results:
             return self._result_of_twin(timeout)
         return self._outcome(self.renewed(self._cross("wait", timeout, hint="result")).record)
 
-    def wait(self, timeout: float | None = None) -> BlockingTask[R]:
+    def wait(self, timeout: float | None = None) -> BlockingTask[R_co]:
         """Wait for the end and return self, renewed; see `Task.wait`."""
         return self.renewed(self._cross("wait", timeout))
 
-    def refresh(self) -> BlockingTask[R]:
+    def refresh(self) -> BlockingTask[R_co]:
         """Read the record again and return self; see `Task.refresh`."""
         return self.renewed(self._cross("refresh"))
 
@@ -310,12 +310,12 @@ class BlockingTask(TaskSnapshot[R]):
         """Yield what the task yields; see `Task.stream`."""
         return blocking_iterator(self._app.portal, self.aio.stream(progress=progress), "task.aio.stream()")
 
-    def renewed(self, twin: Task[R]) -> BlockingTask[R]:
+    def renewed(self, twin: Task[Any]) -> BlockingTask[R_co]:
         """Take what the awaitable form knows; return self."""
         self._record = twin.record
         return self
 
-    def _result_of_twin(self, timeout: float | None) -> R:
+    def _result_of_twin(self, timeout: float | None) -> R_co:
         """Have the middlewares work on the loop, where they may wait."""
         twin = self.aio
         try:
@@ -327,32 +327,32 @@ class BlockingTask(TaskSnapshot[R]):
         return self._app.portal.call(getattr(self.aio, method), *args, hint=f"task.aio.{hint or method}(…)")
 
 
-class AddCall(Generic[R]):
+class AddCall(Generic[R_co]):
     """A task about to be added: await it to add it, or chain `.result()`; left alone it sends nothing and warns."""
 
     __slots__ = ("_begin", "_name", "_task")
 
-    def __init__(self, name: str, begin: Callable[[], Coroutine[Any, Any, Task[R]]]) -> None:
+    def __init__(self, name: str, begin: Callable[[], Coroutine[Any, Any, Task[R_co]]]) -> None:
         self._name = name
-        self._begin: Callable[[], Coroutine[Any, Any, Task[R]]] | None = begin
-        self._task: Task[R] | None = None
+        self._begin: Callable[[], Coroutine[Any, Any, Task[R_co]]] | None = begin
+        self._task: Task[R_co] | None = None
 
-    def __await__(self) -> Generator[Any, None, Task[R]]:
+    def __await__(self) -> Generator[Any, None, Task[R_co]]:
         return self._send().__await__()
 
-    async def result(self, timeout: float | None = None) -> R:
+    async def result(self, timeout: float | None = None) -> R_co:
         """Add the task, wait for its end and return the value; *timeout* covers both. Raises as `Task.result`."""
         if timeout is None:
             return await (await self._send()).result()
         async with asyncio.timeout(timeout):
             return await (await self._send()).result()
 
-    async def wait(self, timeout: float | None = None) -> Task[R]:
+    async def wait(self, timeout: float | None = None) -> Task[R_co]:
         """Add the task and wait for its end; raises as `Task.wait`."""
         async with asyncio.timeout(timeout):
             return await (await self._send()).wait()
 
-    async def _send(self) -> Task[R]:
+    async def _send(self) -> Task[R_co]:
         if self._begin is not None:
             begin, self._begin = self._begin, None
             self._task = await begin()
