@@ -99,8 +99,11 @@ def test_the_guard_itself_cannot_be_replaced(kit: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*TypeError: TestBroker replaces test_nothing_of_the_suite_is_weakened()*"])
 
 
-def test_what_a_backend_lacks_is_skipped_and_told(kit: pytest.Pytester) -> None:
-    """A component, a capability, a protocol, a trait: each with its reason, at the end of the run."""
+@pytest.mark.parametrize("options", [(), ("--numprocesses=2",)], ids=["one process", "two processes"])
+def test_what_a_backend_lacks_is_skipped_and_told(kit: pytest.Pytester, options: tuple[str, ...]) -> None:
+    """A component, a capability, a protocol, a trait: each with its reason at the end, however many processes run it."""
+    if options:
+        pytest.importorskip("xdist")
     body = """
     class TestMine(Suite):
         @requires(Capability.BANDS)
@@ -115,7 +118,7 @@ def test_what_a_backend_lacks_is_skipped_and_told(kit: pytest.Pytester) -> None:
     class TestGlobalConfig(GlobalConfigSuite): ...
     """
 
-    result = run(kit, body, "-k", "test_1 or test_2 or test_3 or values_outlive_a_stop")
+    result = run(kit, body, "-k", "test_1 or test_2 or test_3 or values_outlive_a_stop", *options)
 
     result.assert_outcomes(passed=1, skipped=3, deselected=result.parseoutcomes().get("deselected", 0))
     result.stdout.fnmatch_lines_random(
@@ -125,3 +128,14 @@ def test_what_a_backend_lacks_is_skipped_and_told(kit: pytest.Pytester) -> None:
             "qtasks kit: skipped 1 of TestMine: the subject does not offer data that outlives every object *",
         ]
     )
+
+
+def test_what_backends_have_is_noted_by_one_process(kit: pytest.Pytester) -> None:
+    """Several would write the file one over the other: that is refused before anything runs."""
+    pytest.importorskip("xdist")
+
+    result = run(kit, "class TestBroker(BrokerSuite): ...", "--qtasks-features=found.json", "--numprocesses=2")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --qtasks-features: *--numprocesses*"])
+    assert not (kit.path / "found.json").exists()

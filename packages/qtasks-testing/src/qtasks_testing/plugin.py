@@ -142,6 +142,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{REQUIRES}(*needs): what a test of the kit needs of the backend")
     path = config.getoption("--qtasks-features")
     if path is not None:
+        if config.getoption("numprocesses", None):
+            raise pytest.UsageError("--qtasks-features: one process writes the file; leave out --numprocesses")
         from qtasks_testing.kit.features.declarations import Declarations  # noqa: PLC0415  # the kit is for its users
 
         config.pluginmanager.register(Declarations(path), "qtasks-features")
