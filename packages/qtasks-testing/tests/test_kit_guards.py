@@ -101,7 +101,7 @@ def test_the_guard_itself_cannot_be_replaced(kit: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--numprocesses=2",)], ids=["one process", "two processes"])
 def test_what_a_backend_lacks_is_skipped_and_told(kit: pytest.Pytester, options: tuple[str, ...]) -> None:
-    """A component, a capability, a protocol, a trait: each with its reason at the end, however many processes run it."""
+    """A component, a capability, a protocol, a trait: each with its reason at the end, from one process or more."""
     if options:
         pytest.importorskip("xdist")
     body = """
