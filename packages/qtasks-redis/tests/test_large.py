@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from qtasks_core.aio import QueueTasks
 from qtasks_core.config import QueueConfig
 from qtasks_core.contract import Dead, Depth, Release, Retry
-from qtasks_core.errors import AlreadyExists
+from qtasks_core.errors import AlreadyExists, ResultExpiredError
+from qtasks_core.task import Task
 from qtasks_redis._values import LARGE
 from qtasks_testing.kit import KitContext
 from qtasks_testing.kit.samples import envelope, envelope_of, final, next_attempt, outcome, record
@@ -102,3 +104,21 @@ async def test_many_large_messages_are_taken_in_portions(bench: Bench) -> None:
 
     assert len(first) < 60
     assert [item.envelope for item in (*first, *rest)] == sent
+
+
+async def test_large_arguments_are_not_kept_with_the_result(bench: Bench) -> None:
+    """They would take the server's memory until the result expires; whoever asks for them is told."""
+    consumer, storage = await bench.consumer(), await bench.storage()
+    broker: Any = consumer.broker
+    sent = _sent()
+    await broker.add_and_send([(record(sent), sent)])
+    held = await consumer.take_one()
+    (before,) = await storage.get([sent.uuid])
+    await broker.finish_and_settle([outcome(held, record=final(sent))])
+
+    (after,) = await storage.get([sent.uuid])
+
+    assert (before and before.body, after and after.body) == (BODY, b"")
+    assert after is not None
+    with pytest.raises(ResultExpiredError, match="arguments were not kept"):
+        _ = Task(QueueTasks("app", bench.subject.url).core, after).args
