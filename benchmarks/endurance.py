@@ -79,9 +79,7 @@ def _log_to_nowhere() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=200_000, help="how many in all (default: %(default)s)")
-    parser.add_argument(
-        "--url", help="the server; any (default: a SQLite file that is deleted)"
-    )
+    parser.add_argument("--url", help="the server; any (default: a SQLite file that is deleted)")
     parser.add_argument("--wave", type=int, default=2_000, help="tasks at a time (default: %(default)s)")
     parser.add_argument("--checkpoints", type=int, default=5, help="2 or more (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print all figures as the last line, too")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +120,24 @@ def test_without_a_server_a_test_is_skipped_and_fails_in_ci(monkeypatch: pytest.
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="it is away; in CI"):
         missing("it is away")
+
+
+def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """However that one dies."""
+    program("redis-server", "redis-server")
+    code = (
+        "import os, signal, sys\nfrom qtasks_testing import RedisServer\n"
+        "print(RedisServer(sys.argv[1]).start().pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "redis")], stdout=subprocess.PIPE, check=False)
+    assert -signal.SIGKILL == done.returncode
+    pid = int(done.stdout)
+
+    def is_gone() -> bool:
+        shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False).stdout
+        return not shown or shown.startswith(b"Z")  # nobody may have reaped it yet
+
+    eventually_sync(is_gone, 10, "the server is dead")
 
 
 def test_a_server_that_was_closed_is_gone(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ __all__ = ["ServerFailedError", "ServerProcess", "free_port", "missing", "progra
 HOST = "127.0.0.1"
 _PORTS = range(20_000, 30_000)
 _TAIL_LINES = 40
+_GUARD = ("/bin/sh", "-c", 'read -r line; kill -9 "$1"', "guard")
+"""Ends when its input does, which is when this process has died, however it died."""
 
 
 class ServerFailedError(AssertionError):
@@ -89,6 +91,7 @@ class ServerProcess:
         self.port = port or free_port()
         self.log_path = self.folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
         state = "not started" if self._process is None else f"pid {self.pid}, exit code {self.exit_code}"
@@ -113,7 +116,7 @@ class ServerProcess:
     # ------------------------------------------------------------ its life
 
     def start(self, timeout_s: float | None = 30.0) -> Self:
-        """Start the server, again on the same port and folder, and wait until it serves.
+        """Start the server, again on the same port and folder, and wait until it serves; it dies with this process.
 
         Parameters:
             timeout_s: Seconds that it may take; None does not wait.
@@ -133,8 +136,13 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # signals of the terminal are not for it
             )
-        if timeout_s is not None:
-            self.wait_up(timeout_s)
+        self._begin_guard(self._process.pid)
+        try:
+            if timeout_s is not None:
+                self.wait_up(timeout_s)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def wait_up(self, timeout_s: float = 30.0) -> None:
@@ -159,14 +167,17 @@ class ServerProcess:
         """
         self.send_signal(signal.SIGTERM)
         try:
-            return self._started().wait(timeout_s)
+            code = self._started().wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise self._failed(f"did not end within {timeout_s} s") from None
+        self._end_guard()
+        return code
 
     def kill(self) -> None:
         """Kill the server (SIGKILL), paused or not, and wait for its death."""
         self.send_signal(signal.SIGKILL)
         self._started().wait()
+        self._end_guard()
 
     def restart(self, timeout_s: float = 30.0) -> Self:
         """Stop the server, if it runs, and start it again: the same port, folder and options.
@@ -182,6 +193,7 @@ class ServerProcess:
         """Kill the server if it runs; harmless when repeated."""
         if self.alive:
             self.kill()
+        self._end_guard()
 
     # ------------------------------------------------------------ signals
 
@@ -221,6 +233,17 @@ class ServerProcess:
             return self.log_path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
+
+    def _begin_guard(self, pid: int) -> None:
+        self._end_guard()
+        self._guard = subprocess.Popen([*_GUARD, str(pid)], stdin=subprocess.PIPE, start_new_session=True)
+
+    def _end_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None and guard.stdin is not None:
+            guard.kill()
+            guard.wait()
+            guard.stdin.close()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
