@@ -18,6 +18,7 @@ BETWEEN = 16_000  # tasks between the two checkpoints
 # are caches, which are full after the first 4,000 tasks, and what the C library does with its memory.
 MOST_BLOCKS = BETWEEN // 2  # one small object kept of every other task; up to two thousand come from caches
 MOST_RSS_MIB = 8  # 500 bytes kept of each task; a task's message and record have three times as much
+MOST_SERVER_MIB = 1  # 65 bytes kept of each task in Redis
 
 
 @pytest.mark.timeout(240)
@@ -50,3 +51,4 @@ def test_nothing_grows_with_the_number_of_tasks(
     ]
     assert MOST_BLOCKS > end["blocks"] - early["blocks"]
     assert MOST_RSS_MIB > end["rss_mib"] - early["rss_mib"]
+    assert MOST_SERVER_MIB > end["server_mib"] - early["server_mib"]
