@@ -168,6 +168,27 @@ async def test_sentinels_name_the_master(opened: Opened, redis_server: Servers, 
     assert b"1" == await _get(opened, f"redis://:secret@{server.host}:{server.port}/1", key)
 
 
+async def test_sentinels_are_asked_over_tls(opened: Opened, redis_server: Servers, tmp_path: Path) -> None:
+    """As the server itself."""
+    server = redis_server(tls=True)
+    certificate = server.certificate
+    assert certificate is not None
+    sentinel = RedisSentinel(tmp_path / "sentinel", server)
+    sentinel.certificate = certificate
+    file = sentinel.folder / "sentinel.conf"
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("port ")]
+    lines += ["port 0", f"tls-port {sentinel.port}", "tls-auth-clients no", "tls-replication yes"]
+    lines += [f"tls-cert-file {certificate}", f"tls-key-file {certificate.with_suffix('.key')}"]
+    lines += [f"tls-ca-cert-file {certificate}"]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with sentinel:
+        url = f"rediss+sentinel://{sentinel.host}:{sentinel.port}/{sentinel.name}"
+
+        assert b"1" == server.command("GET", await _set(opened, f"{url}?ca={certificate}"))
+        with pytest.raises(ConfigError, match="certificate is not trusted"):
+            await _set(opened, url)
+
+
 async def _get(opened: Opened, url: str, key: bytes) -> Any:
     async with opened(url) as link:
         return await link.command("GET", key)
