@@ -27,7 +27,7 @@ RESULT_TTL_S = 2.0
 MOST_RSS_MIB = 8  # of the worker; 170 bytes kept of each task
 MOST_USED_MIB = 1  # of the server, when results have expired; 20 bytes kept of each task
 ANNOUNCED = 3  # what a live worker says of itself is renewed before it expires
-LASTING = {b"epoch", b"queues", b"revision"}  # two counters, and the names of queues
+LASTING = {b"epoch", b"revision"}  # two counters
 
 pytestmark = [
     pytest.mark.timeout(240),

@@ -31,7 +31,11 @@ local out, taken, held = { -1 }, 0, P .. 'i:' .. epoch
 local function pop(list, n)
   local items = call('LPOP', P .. 'q:' .. list.target, n) or {}
   if #items < n then
-    call('ZREM', P .. 'p:' .. list.queue.name, sub(list.target, 1, 1))
+    local queue = list.queue.name
+    call('ZREM', P .. 'p:' .. queue, sub(list.target, 1, 1))
+    if call('EXISTS', P .. 'p:' .. queue, P .. 'd:' .. queue, P .. 'x:' .. queue) == 0 then
+      call('SREM', P .. 'queues', queue) -- its name comes back with its next task
+    end
     list.empty = true
   end
   if #items == 0 then return end
