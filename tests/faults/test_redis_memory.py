@@ -12,7 +12,7 @@ from faults.load import NO_CHARGE, calls
 from faults.place import Place
 from faults.scene import PATIENCE_S
 from qtasks import QueueTasks
-from qtasks.exceptions import SendRefusedError
+from qtasks.exceptions import SendRefusedError, TaskCancelledError
 from qtasks_core.config import QueueConfig
 from qtasks_testing.polling import eventually_sync
 
@@ -90,4 +90,19 @@ def test_an_add_waits_for_room(client: QueueTasks, scene: Scene, server: RedisSe
         worker = scene.worker("b", queues=("default", "elsewhere"))
         adding.result(PATIENCE_S).result(PATIENCE_S)
     assert 1 == scene.ledger.counts("end")["patient"]
+    assert 0 == worker.stop()
+
+
+def test_what_runs_can_be_cancelled_on_a_full_server(client: QueueTasks, scene: Scene, server: RedisServer) -> None:
+    """Also by a worker that came when it was full already: cancels are small, and heard."""
+    _fill(server, client)
+    server.command("CONFIG", "SET", "maxmemory", 0)
+    task = client.add_task("wait_for_file", "a", str(scene.folder / "go"))
+    server.command("CONFIG", "SET", "maxmemory", 1_000_000)
+    worker = scene.worker("a")
+    eventually_sync(lambda: 1 == scene.ledger.counts("start")["a"], PATIENCE_S, "the task runs")
+    assert task.cancel("enough")
+    with pytest.raises(TaskCancelledError, match="enough"):
+        task.result(PATIENCE_S)
+    assert "the global config is away" not in worker.log
     assert 0 == worker.stop()

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- include: common
 -- Return the newest revision, then name, value and ms to live of all whose name begins with a prefix.
 local out = { tonumber(call('GET', P .. 'revision') or 0) }

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- include: common
 -- Write values of the shared memory: the watchers' channel, then of each: name, value ('-' deletes it, '+' goes before
 -- one that is written), ms that it lives ('': for ever), the revision that must still hold ('': any).
