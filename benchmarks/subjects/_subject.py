@@ -27,6 +27,7 @@ __all__ = ["IN_FLIGHT", "Spent", "add_from_threads", "check_stored", "main", "ro
 IN_FLIGHT = 50
 IDLE_S = 10.0
 PAUSE_S = 0.01  # between two round trips: the system is idle when one begins
+LONG_S = 15.0  # for round trips of one kind
 WARM_UP = 50
 STOP_S = 30.0
 
@@ -98,21 +99,27 @@ def round_trips(
         idle: Takes as many seconds as it is given, and returns what else there is to tell of an idle worker.
     """
     with _worker(folder) as process:
-        for number in range(WARM_UP):
-            ask(number)
-        times = []
-        for number in range(tasks):
-            time.sleep(PAUSE_S)
-            start = time.perf_counter()
-            ask(number)
-            times.append((time.perf_counter() - start) * 1000)
+        _trips(ask, WARM_UP, 0)
+        close = _trips(ask, tasks, 0)
+        times = _trips(ask, tasks, PAUSE_S)
         time.sleep(1.0)
         before = _cpu_ticks(process)
         told = (idle or _wait)(IDLE_S)
         percent = (_cpu_ticks(process) - before) / os.sysconf("SC_CLK_TCK") / IDLE_S * 100
-    times.sort()
     trips = {"p50_ms": times[len(times) // 2], "p99_ms": times[int(len(times) * 0.99)]}
-    return {**trips, "idle_percent": percent, **told}
+    return {**trips, "close_p50_ms": close[len(close) // 2], "idle_percent": percent, **told}
+
+
+def _trips(ask: Callable[[int], object], tasks: int, pause_s: float) -> list[float]:
+    """Return the milliseconds of so many trips, sorted; of fewer, where they take long."""
+    times: list[float] = []
+    end = time.monotonic() + LONG_S
+    while len(times) < tasks and time.monotonic() < end:
+        time.sleep(pause_s)
+        start = time.perf_counter()
+        ask(len(times))
+        times.append((time.perf_counter() - start) * 1000)
+    return sorted(times)
 
 
 def _wait(seconds: float) -> Figures:
