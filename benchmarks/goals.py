@@ -62,6 +62,8 @@ GOALS: Sequence[Goal] = (
     Goal("single calls, 50 in flight, times the fastest peer", "redis_qtasks", "enqueue_per_s", 6, REDIS_PEERS),
     Goal("single calls, times the fastest peer in Python", "redis_qtasks", "enqueue_per_s", 6, IN_PYTHON),
     Goal("round trip p50, of the fastest peer's", "redis_qtasks", "p50_ms", 0.3, REDIS_PEERS, at_most=True),
+    Goal("the same without pauses", "redis_qtasks", "close_p50_ms", 0.3, REDIS_PEERS, at_most=True),
+    Goal("the same, of the fastest peer in Python", "redis_qtasks", "close_p50_ms", 0.3, IN_PYTHON, at_most=True),
     Goal(
         "round trip p99, times its own p50", "redis_qtasks", "p99_ms", 3, "redis_qtasks", at_most=True, other="p50_ms"
     ),

@@ -52,10 +52,11 @@ Measured by `scripts/bench --kills 6 --write`, which writes this page. Rates dif
 machine and from hour to hour, so what counts are the ratios: each round measures all subjects one after the other, a
 ratio is taken within a round, and the median of the rounds is shown. A single call returns when its task is stored by
 the server; 50 are in flight. In bulk is each one's best way, `add_many` with us. A drain begins with the first task
-that runs; ours ends when the last result is stored, that of the peers on Redis when the last task has run. Round trips
-are made one at a time, with a worker in a process of its own: one right after the other, and with pauses of 10 ms, in
-which a virtual machine falls asleep so that each wake-up costs all of them a part of a millisecond. Late is how long after its time a task
-begins: 1,000 tasks are due at random times within 5 seconds, with slots free; that none is early is checked.
+that runs; ours ends when the last result is stored, that of the peers on Redis when the last task has run.
+Round trips are made one at a time, with a worker in a process of its own: one right after the other, and with pauses of
+10 ms, in which a virtual machine falls asleep, so that each wake-up costs all of them a part of a millisecond. Late is
+how long after its time a task begins: 1,000 tasks are due at random times within 5 seconds, with slots free; that none
+is early is checked.
 
 Each peer is set up not to lose tasks, stores its results, writes no log, and runs on uvloop if it runs on asyncio. What
 `benchmarks/subjects/` sets is written there and below; a caller who has to ask for a result does so each millisecond.
