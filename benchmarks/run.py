@@ -33,13 +33,14 @@ def main(rounds: int, tasks: int, trips: int, kills: int, only: tuple[str, ...],
     places, absent = prepare(chosen, tell)
     run = Run(absent, dict(places), tasks, trips)
     run.rounds += run_rounds(places, rounds, tasks, trips, told=tell, failed=absent)
-    if kills:
-        run.storms.update(run_storms(places, kills, tell, absent))
     verdicts = judge(run.rounds)
+    if kills:
+        tell(tables(run, verdicts))  # the kills take long
+        run.storms.update(run_storms(places, kills, tell, absent))
     click.echo(tables(run, verdicts))
     if write:
         PAGE.write_text(page(run, verdicts), encoding="utf-8")
-        click.echo(f"written: {PAGE.relative_to(PAGE.parents[1])}", err=True)
+        tell(f"written: {PAGE.relative_to(PAGE.parents[1])}")
     if any(name.endswith(("_floor", "_qtasks")) for name in absent):
         raise SystemExit(1)
 
