@@ -29,7 +29,7 @@ BEGUN_S = 1.5
 CLOCK_S = 0.02
 """Two clocks are compared: so much may they differ."""
 MANY, WITHIN_S = 200, 2.0
-AHEAD_S = 0.5
+AHEAD_S = 1.5
 """So that all are added before the first is due."""
 
 
