@@ -84,14 +84,14 @@ def run_rounds(
         tasks: In each measure of a rate.
         trips: Round trips.
         told: Hears what is measured.
-        failed: Gets the last words of a measure that failed; its subject is not tried again.
+        failed: Gets the last words of a measure that failed.
     """
     for number in range(1, rounds + 1):
         one: Round = {}
         measures = dict.fromkeys(measure for place in places.values() for measure in place.subject.measures)
         for measure in measures:
             for name, place in places.items():
-                if measure in place.subject.measures and name not in failed:
+                if measure in place.subject.measures:
                     told(f"round {number} of {rounds}: {measure} of {name}")
                     count = {"round_trip": trips, "due": DUE}.get(measure, tasks)
                     count *= place.subject.fill if measure in RATES else 1
@@ -99,7 +99,7 @@ def run_rounds(
                         one.setdefault(name, {}).update(_measure(place, measure, count))
                     except RuntimeError as error:
                         told(str(error))
-                        failed[name] = str(error).splitlines()[-1]
+                        failed[f"{name}, {measure}"] = str(error).splitlines()[-1]
         yield one
 
 

@@ -28,7 +28,7 @@ class Saq(AsyncQueue):
         return await self._queue.enqueue(name, number=number, retries=TRIES)
 
     async def ask(self, number: int) -> object:
-        return await self._queue.apply("echo", number=number, timeout=10, poll_interval=POLL_S)
+        return await self._queue.apply("echo", number=number, retries=TRIES, poll_interval=POLL_S)
 
     def stored(self, wire: Any, tasks: int) -> int:
         return tasks - int(wire.ask("ZCARD", "saq:default:incomplete"))
