@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -76,10 +77,12 @@ def test_a_peer_that_cannot_be_had_is_shown_with_the_reason(monkeypatch: pytest.
 
 
 def test_kills_are_counted_by_what_the_tasks_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken runs, tasks that never ended and second ends are told apart, and the time until the last is back."""
+    """Broken runs, tasks that never ended and second ends are told apart; the time counts until the last one is back."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     storm = importlib.import_module("storm")
     path = tmp_path / "trace"
     lines = ["begin 0 1.0", "end 0 1.2", "begin 1 1.5", "begin 2 1.5", "end 1 7.0", "end 0 8.0", "end 3 9.0"]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert storm.Storm(1, 4, 1, 1, 2, 5.0, 5.0) == storm._Trace(path).storm(4, [2.0])
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    assert storm.Storm(1, 4, 1, 1, 2, math.inf, math.inf) == storm._Trace(path).storm(4, [2.0])
+    path.write_text("\n".join([*lines, "end 2 7.5", ""]), encoding="utf-8")
+    assert storm.Storm(1, 4, 0, 1, 2, 5.5, 5.5) == storm._Trace(path).storm(4, [2.0])
