@@ -80,7 +80,7 @@ class Floor(AsyncQueue):
         await self._mailbox.get_message(ignore_subscribe_messages=True, timeout=1)
 
     async def close(self) -> None:
-        await self._mailbox.aclose()  # type: ignore[no-untyped-call]
+        await self._mailbox.aclose()
         await self._client.aclose()
 
     async def add(self, name: str, number: int) -> None:  # noqa: ARG002  # it has one task only
