@@ -77,7 +77,7 @@ def test_a_peer_that_cannot_be_had_is_shown_with_the_reason(monkeypatch: pytest.
 
 
 def test_kills_are_counted_by_what_the_tasks_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken runs, tasks that never ended and second ends are told apart; the time counts until the last one is back."""
+    """Broken runs, tasks that never ended and second ends are told apart; the time runs until the last is back."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     storm = importlib.import_module("storm")
     path = tmp_path / "trace"
