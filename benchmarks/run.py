@@ -5,6 +5,8 @@ scripts/bench runs this; `--write` also writes docs/benchmarks.md.
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -27,6 +29,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 def main(rounds: int, tasks: int, trips: int, kills: int, only: tuple[str, ...], *, write: bool) -> None:
     """Measure QTasks, its peers and the floor in one run."""
     chosen = [subject for subject in SUBJECTS if not only or subject.name.startswith(only)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers and workers are stopped on the way out
     if not chosen:
         names = ", ".join(subject.name for subject in SUBJECTS)
         raise click.BadParameter(f"expected the beginning of one of {names}, got {' '.join(only)!r}")
