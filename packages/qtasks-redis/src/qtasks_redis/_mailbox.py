@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -68,7 +69,8 @@ class Mailbox:
         self.address = address
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._expected: dict[bytes, bytes | None] = {}
+        # Its oldest is dropped with each new one: to find that in a dict is to pass all that were dropped before.
+        self._expected: OrderedDict[bytes, bytes | None] = OrderedDict()
         self._expected_bytes = 0
         self._waiting: dict[bytes, set[asyncio.Future[TaskRecord]]] = {}
         self._readers: dict[bytes, set[asyncio.Event]] = {}
