@@ -25,6 +25,7 @@ __all__ = [
     "Status",
     "TaskRecord",
     "envelope_of",
+    "waiting_record",
 ]
 
 Status = Literal["new", "process", "retry", "success", "error", "cancel", "dead"]
@@ -137,6 +138,31 @@ class TaskRecord(Struct, array_like=True, kw_only=True):
     ttl_s: float | None = None
     reply_to: str | None = None
     extra: Mapping[str, str] = {}
+
+
+def waiting_record(envelope: Envelope, task_name: str, ttl_s: float | None = None) -> TaskRecord:
+    """Return the record of a task of which nothing is known but its message.
+
+    Parameters:
+        envelope: The message.
+        task_name: The task's name, which the body has.
+        ttl_s: How long its result is kept, in seconds; None: as long as the worker's setting says.
+    """
+    return TaskRecord(
+        uuid=envelope.uuid,
+        task_name=task_name,
+        queue=envelope.queue,
+        status="new",
+        attempt=envelope.attempt,
+        replays=envelope.replays,
+        priority=envelope.priority,
+        created_at=envelope.created_at,
+        updated_at=envelope.created_at,
+        body=envelope.body,
+        unique_key=envelope.unique_key,
+        ttl_s=ttl_s,
+        reply_to=envelope.reply_to,
+    )
 
 
 class Outcome(Struct, frozen=True):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from qtasks_core.contract import Envelope, Message, TaskRecord
+from qtasks_core.contract import Envelope, Message
 from qtasks_core.errors import CodecError, PayloadTooLargeError
+from qtasks_core.messages import waiting_record
 from qtasks_core.naming import new_uuid
 from qtasks_core.options import Draft
 from qtasks_core.serializers import check_depth, tells_depth
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qtasks_core.config import QueueConfig
-    from qtasks_core.contract import Serializer
+    from qtasks_core.contract import Serializer, TaskRecord
     from qtasks_core.definition import TaskDefinition
     from qtasks_core.options import CallOptions
 
@@ -116,24 +117,9 @@ def encode_draft(
         reply_to=None if ttl_s == 0 else reply_to,
         created_at=now,
     )
-    return _record(draft, envelope), envelope
-
-
-def _record(draft: Draft, envelope: Envelope) -> TaskRecord:
-    return TaskRecord(
-        uuid=draft.uuid,
-        task_name=draft.task_name,
-        queue=draft.queue,
-        status="new",
-        priority=draft.priority,
-        created_at=envelope.created_at,
-        updated_at=envelope.created_at,
-        body=envelope.body,
-        unique_key=draft.unique_key,
-        unique_ttl_s=draft.unique_ttl_s,
-        ttl_s=draft.result_ttl_s,
-        reply_to=envelope.reply_to,
-    )
+    record = waiting_record(envelope, draft.task_name, draft.result_ttl_s)
+    record.unique_ttl_s = draft.unique_ttl_s
+    return record, envelope
 
 
 def _encode(draft: Draft, what: str, value: object, serializer: Serializer, max_depth: int) -> bytes:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
-from qtasks_core.contract import Storage, TaskRecord
+from qtasks_core.contract import Storage
 from qtasks_core.errors import ItemError, SendError, WireError
+from qtasks_core.messages import waiting_record
 from qtasks_core.wire import unpack_message
 from qtasks_core.writes import is_fused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qtasks_core.contract import Envelope, Inspectable, Results, Sender
+    from qtasks_core.contract import Envelope, Inspectable, Results, Sender, TaskRecord
     from qtasks_core.engine import Engine
 
 __all__ = ["Replaying", "keeps_records_elsewhere"]
@@ -99,16 +100,6 @@ def _record(envelope: Envelope, now: float) -> TaskRecord:
         name, ttl_s = message.task_name, message.result_ttl_s
     except WireError:  # of another version: its worker will tell
         name, ttl_s = "", None
-    return TaskRecord(
-        uuid=envelope.uuid,
-        task_name=name,
-        queue=envelope.queue,
-        status="new",
-        replays=envelope.replays,
-        priority=envelope.priority,
-        created_at=envelope.created_at,
-        updated_at=now,
-        body=envelope.body,
-        ttl_s=ttl_s,
-        reply_to=envelope.reply_to,
-    )
+    record = waiting_record(envelope, name, ttl_s)
+    record.updated_at, record.unique_key = now, None
+    return record

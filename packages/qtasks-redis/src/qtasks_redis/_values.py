@@ -21,6 +21,7 @@ import msgspec
 
 from qtasks_core.contract import Envelope, TaskRecord
 from qtasks_core.errors import WireError
+from qtasks_core.messages import waiting_record
 from qtasks_core.wire import unpack_message
 
 if TYPE_CHECKING:
@@ -267,18 +268,4 @@ def _of_envelope(uuid: UUID, envelope: Envelope | None) -> TaskRecord:
     with contextlib.suppress(WireError):
         message = unpack_message(envelope.body)
         name, ttl_s = message.task_name, message.result_ttl_s
-    return TaskRecord(
-        uuid=uuid,
-        task_name=name,
-        queue=envelope.queue,
-        status="new",
-        attempt=envelope.attempt,
-        replays=envelope.replays,
-        priority=envelope.priority,
-        created_at=envelope.created_at,
-        updated_at=envelope.created_at,
-        body=envelope.body,
-        unique_key=envelope.unique_key,
-        reply_to=envelope.reply_to,
-        ttl_s=ttl_s,
-    )
+    return waiting_record(envelope, name, ttl_s)

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from qtasks_core.contract import Envelope, Status, TaskRecord
+from qtasks_core.messages import waiting_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,17 +140,6 @@ def _of_blob(uuid: UUID, name: str, blob: bytes) -> TaskRecord:
 def _of_envelope(uuid: UUID, name: str, envelope: Envelope | None) -> TaskRecord:
     if envelope is None:
         return TaskRecord(uuid=uuid, task_name=name, queue="", status="new")
-    return TaskRecord(
-        uuid=uuid,
-        task_name=name,
-        queue=envelope.queue,
-        status="new",
-        attempt=envelope.attempt,
-        replays=envelope.replays,
-        priority=envelope.priority,
-        created_at=envelope.created_at,
-        updated_at=envelope.created_at,
-        body=envelope.body,
-        unique_key=envelope.unique_key,
-        reply_to=envelope.reply_to,
-    )
+    record = waiting_record(envelope, name)
+    record.uuid = uuid  # of the row, whatever a damaged message says
+    return record
