@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from qtasks_core.errors import AlreadyExists, ItemError, RefusedError, UnavailableError
+from qtasks_core.errors import AlreadyExists, RefusedError, UnavailableError
+from qtasks_core.item_errors import item_error
 from qtasks_redis._lua import load
 from qtasks_redis._values import LARGE, due_of, encode, ms, reserve, target_of, waiting_value
 
@@ -153,10 +154,6 @@ def _there(holder: bytes, fault: Exception | None) -> Exception:
 def _try(item: Addition, most: int, targets: dict[tuple[str, int], bytes]) -> Exception | None:
     try:
         _pack([item], most, targets, None)
-    except ItemError as error:
-        return error
-    except Exception as error:  # noqa: BLE001  # whatever it is, this item will never work
-        refused = RefusedError(f"cannot be stored: {type(error).__name__}: {error}")
-        refused.__cause__ = error
-        return refused
+    except Exception as error:  # noqa: BLE001  # it fails this item alone
+        return item_error(error)
     return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from qtasks_core.contract import FINAL, Ack, Dead, Release, Retry
-from qtasks_core.errors import AlreadyFinal, FencedError, ItemError, RefusedError, UnavailableError
+from qtasks_core.errors import AlreadyFinal, FencedError, RefusedError, UnavailableError
+from qtasks_core.item_errors import item_error
 from qtasks_redis._adding import one_task
 from qtasks_redis._lua import load
 from qtasks_redis._values import (
@@ -67,43 +68,12 @@ def pack(batch: Sequence[Outcome], result_ttl: float, most: int, *, fused: bool,
         large: Bytes above which a value goes beside the script.
     """
     endings = Endings([], [], [], [], [], [None] * len(batch))
-    args, seen = endings.args, set[bytes]()
-    section: tuple[int, str | None] | None = None
-    count_at = 0
+    packing = _Packing(endings, result_ttl, most, fused=fused, large=large)
     for place, outcome in enumerate(batch):
-        member = outcome.delivery.token
-        if type(member) is not bytes:
-            endings.answers[place] = RefusedError(f"not a delivery of Redis: token {member!r}")
-            continue
-        if member in seen:
-            endings.answers[place] = FencedError("the delivery was settled already")
-            continue
-        ttl = _usual_ttl(outcome, result_ttl) if fused else 0
         try:
-            if ttl:
-                record = outcome.record
-                value: bytes | None = final_value(record)  # type: ignore[arg-type]  # _usual_ttl() saw to it
-                if len(value) <= large:  # type: ignore[arg-type]
-                    key = (ttl, record.reply_to)  # type: ignore[union-attr]
-                    if key != section:
-                        section, count_at = key, len(args) + 3
-                        args.extend((b"k", ttl, (key[1] or "").encode(), 0))
-                    args[count_at] += 1  # type: ignore[operator]  # a number is there
-                    args.extend((member, value))  # type: ignore[arg-type]
-                    _note(endings, place, member, value)
-                    seen.add(member)
-                    continue
-            special, value = _special(outcome, member, endings.staged, result_ttl, most, fused=fused, large=large)
-        except ItemError as error:
-            endings.answers[place] = error
-            continue
-        except Exception as error:  # noqa: BLE001  # whatever it is, this item will never work
-            endings.answers[place] = _refused(error)
-            continue
-        section = None
-        args.extend(special)
-        _note(endings, place, member, value)
-        seen.add(member)
+            packing.add(place, outcome)
+        except Exception as error:  # noqa: BLE001  # it fails this item alone
+            endings.answers[place] = item_error(error)
     return endings
 
 
@@ -122,16 +92,59 @@ def _error(code: int) -> Exception:
     return UnavailableError("its value came too late: it is said again")
 
 
-def _note(endings: Endings, place: int, member: bytes, value: bytes | None) -> None:
-    endings.places.append(place)
-    endings.members.append(member)
-    endings.values.append(value)
+class _Packing:
+    """Encodes one outcome after another; neighbours that are as most are share a section."""
+
+    def __init__(self, endings: Endings, result_ttl: float, most: int, *, fused: bool, large: int) -> None:
+        self._endings = endings
+        self._result_ttl = result_ttl
+        self._most = most
+        self._fused = fused
+        self._large = large
+        self._seen: set[bytes] = set()
+        self._section: tuple[int, str | None] | None = None
+        self._count_at = self._count = 0
+
+    def add(self, place: int, outcome: Outcome) -> None:
+        """Encode an outcome, the one at that place of the batch."""
+        member, endings = outcome.delivery.token, self._endings
+        if type(member) is not bytes:
+            raise RefusedError(f"not a delivery of Redis: token {member!r}")
+        if member in self._seen:
+            raise FencedError("the delivery was settled already")
+        value = self._usual(outcome, member) if self._fused else None
+        if value is None:
+            special, value = _special(
+                outcome, member, endings.staged, self._result_ttl, self._most, fused=self._fused, large=self._large
+            )
+            self._section = None
+            endings.args.extend(special)
+        endings.places.append(place)
+        endings.members.append(member)
+        endings.values.append(value)
+        self._seen.add(member)
+
+    def _usual(self, outcome: Outcome, member: bytes) -> bytes | None:
+        """Encode an outcome that is as most are, and return its record's value; None: it is not."""
+        record = outcome.record
+        if record is None or not (ttl := _usual_ttl(outcome, record, self._result_ttl)):
+            return None
+        value = final_value(record)
+        if len(value) > self._large:
+            return None
+        args, section = self._endings.args, (ttl, record.reply_to)
+        if section != self._section:
+            self._section, self._count_at, self._count = section, len(args) + 3, 0
+            args.extend((b"k", ttl, (record.reply_to or "").encode(), 0))
+        self._count += 1
+        args[self._count_at] = self._count
+        args.extend((member, value))
+        return value
 
 
-def _usual_ttl(outcome: Outcome, result_ttl: float) -> int:
+def _usual_ttl(outcome: Outcome, record: TaskRecord, result_ttl: float) -> int:
     """Return how many seconds the record of an outcome is kept that is as most are; 0: it is not."""
-    record = outcome.record
-    if record is None or outcome.sends or type(outcome.verdict) is not Ack or record.unique_key is not None:
+    if outcome.sends or type(outcome.verdict) is not Ack or record.unique_key is not None:
         return 0
     if record.status not in FINAL:
         return 0
@@ -203,9 +216,3 @@ def _buried(delivery: Delivery, verdict: Dead, member: bytes, record: TaskRecord
     data = delivery.raw if envelope is None else encode(envelope)
     crashes = delivery.crashes - (0 if envelope is None else envelope.crashes)
     return buried_value(bytes((min(crashes, 255),)) + member[16:ITEM], data, verdict.reason, record)
-
-
-def _refused(error: Exception) -> RefusedError:
-    refused = RefusedError(f"cannot be stored: {type(error).__name__}: {error}")
-    refused.__cause__ = error
-    return refused

@@ -6,7 +6,8 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from qtasks_core.errors import ConfigError, ItemError, QTasksError, RefusedError, UnavailableError
+from qtasks_core.errors import ConfigError, QTasksError, RefusedError, UnavailableError
+from qtasks_core.item_errors import item_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +30,11 @@ def is_busy(error: Exception) -> bool:
 
 def translate(error: Exception, path: Path) -> QTasksError:
     """Return what a component answers for *error*."""
-    if isinstance(error, ItemError):
-        return error
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error, path)
     if isinstance(error, OSError):
         return _caused(UnavailableError(f"{str(path)!r}: {error}"), error)
-    return _caused(RefusedError(f"cannot be stored: {type(error).__name__}: {error}"), error)
+    return item_error(error)
 
 
 def opening_fault(error: Exception, path: Path) -> QTasksError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from qtasks_core.errors import ItemError, RefusedError
+from qtasks_core.item_errors import item_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,10 +48,6 @@ def encode_each(items: Sequence[S], encode: Callable[[S], T]) -> Encoded[T]:
 def _try(item: S, encode: Callable[[S], T], rows: list[T]) -> Exception | None:
     try:
         rows.append(encode(item))
-    except ItemError as error:
-        return error
-    except Exception as error:  # noqa: BLE001  # whatever it is, this item will never work
-        refused = RefusedError(f"cannot be stored: {type(error).__name__}: {error}")
-        refused.__cause__ = error
-        return refused
+    except Exception as error:  # noqa: BLE001  # it fails this item alone
+        return item_error(error)
     return None
