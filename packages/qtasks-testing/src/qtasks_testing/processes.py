@@ -6,12 +6,11 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtasks_testing.child import ChildProcess
 from qtasks_testing.polling import eventually_sync
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class WorkerFailedError(AssertionError):
     """A worker process did not do what was asked; the message has the end of its log."""
 
 
-class WorkerProcess:
+class WorkerProcess(ChildProcess):
     """`python -m qtasks_core -A APP run ...` in a process group of its own; a context manager that leaves none behind.
 
     Parameters:
@@ -45,6 +44,8 @@ class WorkerProcess:
         arguments: Further arguments of `run`.
         module: What `python -m` runs.
     """
+
+    error = WorkerFailedError
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class WorkerProcess:
         module: str = "qtasks_core",
     ) -> None:
         self.cwd = Path(cwd)
-        self.log_path = Path(log_path) if log_path is not None else _free_log_path(self.cwd)
+        super().__init__(log_path if log_path is not None else _free_log_path(self.cwd))
         self.processes = processes
         self.env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self.command = [sys.executable, "-m", module, "-A", app, "run", "--log-level", log_level, "--no-color"]
@@ -73,20 +74,7 @@ class WorkerProcess:
         self.command += ["-Q", ",".join(queues)] if queues else []
         self.command += ["--stop-with-parent"] if stop_with_parent else []
         self.command += arguments
-        self._process: subprocess.Popen[bytes] | None = None
         self._ready_before = 0
-
-    def __repr__(self) -> str:
-        state = "not started" if self._process is None else f"pid {self.pid}, exit code {self.exit_code}"
-        return f"<WorkerProcess {state}, log {str(self.log_path)!r}>"
-
-    def __enter__(self) -> Self:
-        if self._process is None:
-            self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # ------------------------------------------------------------ its life
 
@@ -99,19 +87,9 @@ class WorkerProcess:
         Raises:
             WorkerFailedError: It ended, or was not ready in time.
         """
-        if self._process is not None and self._process.poll() is None:
-            raise WorkerFailedError(f"{self!r} runs already")
+        self._must_not_run()
         self._ready_before = self._ready_lines()
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command,
-                cwd=self.cwd,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # signals of the terminal stay here, and the group can be killed as one
-            )
+        self._launch(self.command, self.cwd, self.env)
         if timeout_s is not None:
             self.wait_ready(timeout_s=timeout_s)
         return self
@@ -127,24 +105,7 @@ class WorkerProcess:
             WorkerFailedError: The process ended, or they were not ready in time.
         """
         wanted = self._ready_before + (count or self.processes or 1)
-        deadline = time.monotonic() + timeout_s
-        while self._ready_lines() < wanted:
-            if self.exit_code is not None:
-                raise self._failed(f"ended with {self.exit_code} before it was ready")
-            if time.monotonic() > deadline:
-                raise self._failed(f"was not ready within {timeout_s} s")
-            time.sleep(0.01)
-
-    def wait(self, timeout_s: float = 60.0) -> int:
-        """Wait for the end and return the exit code (negative: the signal).
-
-        Raises:
-            WorkerFailedError: It did not end in time.
-        """
-        try:
-            return self._started().wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise self._failed(f"did not end within {timeout_s} s") from None
+        self._wait_until(lambda: self._ready_lines() >= wanted, timeout_s, done="was ready", undone="was not ready")
 
     def wait_log(self, pattern: str, timeout_s: float = 30.0) -> re.Match[str]:
         """Wait until the log has a match of *pattern* and return it.
@@ -167,75 +128,14 @@ class WorkerProcess:
 
     # ------------------------------------------------------------ signals
 
-    def stop(self, timeout_s: float = 60.0) -> int:
-        """Ask it to finish (SIGTERM), wait for the end and return the exit code.
-
-        Raises:
-            WorkerFailedError: It did not end in time.
-        """
-        self.send_signal(signal.SIGTERM)
-        return self.wait(timeout_s)
-
     def interrupt(self) -> None:
         """Send SIGINT, as Ctrl-C does; does not wait."""
         self.send_signal(signal.SIGINT)
-
-    def kill(self) -> None:
-        """Kill the process (SIGKILL) and wait for its death; its children are left to themselves."""
-        self.send_signal(signal.SIGKILL)
-        self._started().wait()
 
     def kill_group(self) -> None:
         """Kill the process and all its children."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the second of a group of zombies
             os.killpg(self.pid, signal.SIGKILL)
-
-    def pause(self) -> None:
-        """Stop the process (SIGSTOP), as a paused machine does."""
-        self.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused process go on (SIGCONT)."""
-        self.send_signal(signal.SIGCONT)
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, not to its children; nothing happens when it has ended."""
-        self._started().send_signal(number)
-
-    # ------------------------------------------------------------ what is known
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._started().pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """The exit code (negative: the signal); None while it runs."""
-        return self._started().poll()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs, paused or not."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def log(self) -> str:
-        """What it wrote so far, over all starts."""
-        try:
-            return self.log_path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-
-    @property
-    def log_tail(self) -> str:
-        """The last lines of the log."""
-        return "\n".join(self.log.splitlines()[-_TAIL_LINES:])
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise WorkerFailedError(f"{self!r}: start() it first")
-        return self._process
 
     def _ready_lines(self) -> int:
         return len(READY.findall(self.log))

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from qtasks_testing.child import ChildProcess
 
 if TYPE_CHECKING:
     from typing import NoReturn, Self
@@ -25,7 +25,6 @@ __all__ = ["ServerFailedError", "ServerProcess", "free_port", "missing", "progra
 
 HOST = "127.0.0.1"
 _PORTS = range(20_000, 30_000)
-_TAIL_LINES = 40
 _GUARD = ("/bin/sh", "-c", 'read -r line; kill -9 "$1"', "guard")
 """Ends when its input does, which is when this process has died, however it died."""
 
@@ -75,7 +74,7 @@ def free_port() -> int:
         return port
 
 
-class ServerProcess:
+class ServerProcess(ChildProcess):
     """A server in a process group of its own, with a port and a folder that it keeps; a context manager.
 
     A subclass says how its server is started (`arguments`) and whether it answers (`answers`).
@@ -85,25 +84,17 @@ class ServerProcess:
         port: Where it listens, on 127.0.0.1; a free one by default.
     """
 
+    error = ServerFailedError
+
     def __init__(self, folder: str | os.PathLike[str], *, port: int | None = None) -> None:
         self.folder = Path(folder)
+        super().__init__(self.folder / "server.log")
         self.host = HOST
         self.port = port or free_port()
-        self.log_path = self.folder / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
-        state = "not started" if self._process is None else f"pid {self.pid}, exit code {self.exit_code}"
-        return f"<{type(self).__name__} port {self.port}, {state}, log {str(self.log_path)!r}>"
-
-    def __enter__(self) -> Self:
-        if self._process is None:
-            self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return f"<{type(self).__name__} port {self.port}, {self._state}, log {str(self.log_path)!r}>"
 
     def arguments(self) -> list[str]:
         """Return the command that starts the server in the foreground; called before each start."""
@@ -124,19 +115,10 @@ class ServerProcess:
         Raises:
             ServerFailedError: It ended, or did not serve in time.
         """
-        if self.alive:
-            raise ServerFailedError(f"{self!r} runs already")
+        self._must_not_run()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.arguments(),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # signals of the terminal are not for it
-            )
-        self._begin_guard(self._process.pid)
+        self._launch(self.arguments(), self.folder)
+        self._begin_guard(self.pid)
         try:
             if timeout_s is not None:
                 self.wait_up(timeout_s)
@@ -151,13 +133,7 @@ class ServerProcess:
         Raises:
             ServerFailedError: It ended, or did not serve in time.
         """
-        deadline = time.monotonic() + timeout_s
-        while not self.answers():
-            if not self.alive:
-                raise self._failed(f"ended with {self.exit_code} before it served")
-            if time.monotonic() > deadline:
-                raise self._failed(f"did not serve within {timeout_s} s")
-            time.sleep(0.01)
+        self._wait_until(self.answers, timeout_s, done="served", undone="did not serve")
 
     def stop(self, timeout_s: float = 30.0) -> int:
         """Ask the server to end (SIGTERM), wait for it and return the exit code.
@@ -165,18 +141,13 @@ class ServerProcess:
         Raises:
             ServerFailedError: It did not end in time.
         """
-        self.send_signal(signal.SIGTERM)
-        try:
-            code = self._started().wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise self._failed(f"did not end within {timeout_s} s") from None
+        code = super().stop(timeout_s)
         self._end_guard()
         return code
 
     def kill(self) -> None:
         """Kill the server (SIGKILL), paused or not, and wait for its death."""
-        self.send_signal(signal.SIGKILL)
-        self._started().wait()
+        super().kill()
         self._end_guard()
 
     def restart(self, timeout_s: float = 30.0) -> Self:
@@ -195,45 +166,6 @@ class ServerProcess:
             self.kill()
         self._end_guard()
 
-    # ------------------------------------------------------------ signals
-
-    def pause(self) -> None:
-        """Suspend the server (SIGSTOP): its connections stay, and nobody answers."""
-        self.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused server go on (SIGCONT)."""
-        self.send_signal(signal.SIGCONT)
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the server; nothing happens when it has ended."""
-        self._started().send_signal(number)
-
-    # ------------------------------------------------------------ what is known
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._started().pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """The exit code (negative: the signal); None while it runs."""
-        return self._started().poll()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs, paused or not."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def log(self) -> str:
-        """What it wrote so far, over all starts."""
-        try:
-            return self.log_path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-
     def _begin_guard(self, pid: int) -> None:
         self._end_guard()
         self._guard = subprocess.Popen([*_GUARD, str(pid)], stdin=subprocess.PIPE, start_new_session=True)
@@ -244,12 +176,3 @@ class ServerProcess:
             guard.kill()
             guard.wait()
             guard.stdin.close()
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise ServerFailedError(f"{self!r}: start() it first")
-        return self._process
-
-    def _failed(self, what: str) -> ServerFailedError:
-        tail = "\n".join(self.log.splitlines()[-_TAIL_LINES:])
-        return ServerFailedError(f"{self!r} {what}\n{tail}")
