@@ -11,6 +11,7 @@ import pytest
 DEADLINE_S = 30.0
 
 SHOP = """
+import atexit
 import threading
 from datetime import date
 from qtasks_core.blocking import QueueTasks
@@ -34,7 +35,10 @@ def fail() -> None:
 def hang() -> None:
     never.wait()
 
-threading.Thread(target=app.run_forever, daemon=True).start()
+# A daemon thread that comes back from its task while the interpreter ends may crash it: this one is waited for.
+worker = app.worker(shutdown_timeout=0.0)
+worker.__enter__()
+atexit.register(worker.__exit__, None, None, None)
 """
 
 
