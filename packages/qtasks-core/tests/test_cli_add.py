@@ -36,9 +36,10 @@ def hang() -> None:
     never.wait()
 
 # A daemon thread that comes back from its task while the interpreter ends may crash it: this one is waited for.
-worker = app.worker(shutdown_timeout=0.0)
+worker = app.worker()
 worker.__enter__()
 atexit.register(worker.__exit__, None, None, None)
+atexit.register(never.set)  # called first: a task that was begun ends, so the worker has none to give back
 """
 
 

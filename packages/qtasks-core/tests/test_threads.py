@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import gc
 import threading
-import time
 import weakref
 from collections.abc import AsyncIterator
 from typing import Any
@@ -63,8 +62,13 @@ async def test_threads_are_started_when_they_are_needed(runner: ThreadRunner) ->
 
 
 async def test_more_jobs_than_threads_wait_their_turn(runner: ThreadRunner) -> None:
-    """Never more at once than allowed; begun in order, all done."""
+    """Never more at once than allowed, and as many as allowed; taken in order, all done.
+
+    A thread may be held up between taking a job and running it, so a job may be seen late, but never more than
+    three places early: the three others that the threads may hold.
+    """
     lock, at_once, most, begun = threading.Lock(), 0, 0, list[int]()
+    first_four = threading.Barrier(4)
 
     def job(number: int) -> int:
         nonlocal at_once, most
@@ -72,7 +76,8 @@ async def test_more_jobs_than_threads_wait_their_turn(runner: ThreadRunner) -> N
             at_once += 1
             most = max(most, at_once)
             begun.append(number)
-        time.sleep(0.001)
+        if number < 4:
+            first_four.wait(50.0)
         with lock:
             at_once -= 1
         return number
@@ -81,7 +86,7 @@ async def test_more_jobs_than_threads_wait_their_turn(runner: ThreadRunner) -> N
 
     assert list(range(100)) == found
     assert 4 == most
-    assert all(abs(place - number) < 4 for place, number in enumerate(begun))
+    assert all(number - place < 4 for place, number in enumerate(begun))
 
 
 async def test_bursts_of_short_jobs_lose_no_answer() -> None:
