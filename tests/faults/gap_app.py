@@ -16,7 +16,7 @@ from faults.gaps import NAME, deadly_parts, successor_of
 from qtasks import QueueTasks
 from qtasks_core.config import QueueConfig
 from qtasks_core.options import CallOptions
-from qtasks_core.outgoing import encode_draft
+from qtasks_core.outgoing import DraftEncoder
 from qtasks_core.serializers import DEFAULT_SERIALIZER
 from qtasks_core.worker import worker
 from qtasks_core.writes import finish_writer
@@ -50,7 +50,7 @@ def _with_successor(outcome: Outcome) -> Outcome:
     if record is None or record.task_name != first.name:
         return outcome
     draft = app.core.draft(second.name, (str(record.uuid),), {}, CallOptions(uuid=successor_of(record.uuid)))
-    send = encode_draft(draft, DEFAULT_SERIALIZER, config, record.updated_at, None)
+    send = DraftEncoder(DEFAULT_SERIALIZER, config).encode(draft, record.updated_at, None)
     return msgspec.structs.replace(outcome, sends=(send,))
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
+import subprocess
+import sys
 import time
-from uuid import RFC_4122
+from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import given
@@ -70,6 +74,32 @@ def test_task_ids_follow_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         ids.append(new_uuid())
 
     assert sorted(ids) == ids
+
+
+def test_a_task_id_is_a_uuid_as_any_other() -> None:
+    """Equal to, and hashed, written, copied and pickled as the one that Python makes of the same number."""
+    made = new_uuid()
+    same = UUID(int=made.int)
+
+    assert (same, hash(same), str(same), same.bytes) == (made, hash(made), str(made), made.bytes)
+    assert same.is_safe is made.is_safe
+    assert made == pickle.loads(pickle.dumps(made)) == copy.deepcopy(made)  # noqa: S301  # its own words
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_makes_other_ids() -> None:
+    """What is random is drawn for many ids at once: a child must not go on with its parent's."""
+    program = (
+        "import os\n"
+        "from qtasks_core.naming import new_uuid\n"
+        "new_uuid()\n"
+        "pid = os.fork()\n"
+        "print(*(f'{new_uuid().int & (1 << 62) - 1:x}' for _ in range(100)), sep='\\n', flush=True)\n"
+        "pid and os.waitpid(pid, 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+
+    assert 200 == len(set(done.stdout.split()))
 
 
 def test_worker_names_differ_and_name_the_process() -> None:

@@ -15,7 +15,7 @@ from qtasks_core.contract import Envelope, Message, TaskRecord
 from qtasks_core.definition import TaskDefinition
 from qtasks_core.errors import CodecError, PayloadTooLargeError, SendRefusedError
 from qtasks_core.options import Draft, checked_call
-from qtasks_core.outgoing import draft_call, encode_draft
+from qtasks_core.outgoing import DraftEncoder, draft_call
 from qtasks_core.serializers import DEFAULT_SERIALIZER
 from qtasks_core.wire import unpack_message
 
@@ -41,7 +41,7 @@ def draft(definition: TaskDefinition | None = PLAIN, **options: Any) -> Draft:
 
 
 def encoded(one: Draft, config: QueueConfig = CONFIG, reply_to: str | None = "mail") -> tuple[TaskRecord, Envelope]:
-    return encode_draft(one, DEFAULT_SERIALIZER, config, NOW, reply_to)
+    return DraftEncoder(DEFAULT_SERIALIZER, config).encode(one, NOW, reply_to)
 
 
 # ---------------------------------------------------------------- whose option counts

@@ -20,7 +20,7 @@ from qtasks_core.errors import (
     UnavailableError,
 )
 from qtasks_core.group_commit import Backoff, BufferLimits, GroupCommit
-from qtasks_core.outgoing import encode_draft
+from qtasks_core.outgoing import DraftEncoder
 from qtasks_core.unique_keys import UniqueKeys, keeps_unique_keys
 from qtasks_core.writes import add_writer
 
@@ -96,6 +96,8 @@ class Engine:
         self._broker_before = chains["broker_add_before"]
         self._broker_after = chains["broker_add_after"]
         self._storage_add = chains["storage_add"]
+        self._encoder = DraftEncoder(serializer, self.config)
+        self._has_triggers = any(chains.values())
 
     async def start(self, timeout_s: float | None = None, *, control: bool = False) -> None:
         """Start the parts that are not started yet, waiting with backoff for a server that is away.
@@ -146,18 +148,23 @@ class Engine:
             CodecError: An argument cannot travel.
             ConfigError: Nothing here can keep its unique key unique.
         """
-        addition = await self.prepare(draft)
+        is_heard = self._is_heard
+        addition = await self.prepare(draft) if is_heard else self._encode(draft)
         if addition[1].unique_key is not None:
             return await self._added(addition, draft, await self._submit_unique(addition))
         try:
             await self._adds.submit(addition, len(addition[1].body), self.config.send_timeout)
         except Exception as error:  # noqa: BLE001  # sorted by _added
             return await self._added(addition, draft, error)
-        return await self._added(addition, draft, None)
+        return await self._added(addition, draft, None) if is_heard else addition[0]
 
     async def add_many(self, drafts: Sequence[Draft]) -> list[TaskRecord | Exception]:
         """Send many tasks in as few writes as possible; return a record or an error for each, as `add` would."""
-        prepared = [await self._try_prepare(draft) for draft in drafts]
+        is_heard = self._is_heard
+        if is_heard:
+            prepared = [await self._try_prepare(draft) for draft in drafts]
+        else:
+            prepared = [self._try_encode(draft) for draft in drafts]
         additions = [one for one in prepared if not isinstance(one, Exception)]
         answers = iter(await self._submit_many(additions))
         results: list[TaskRecord | Exception] = []
@@ -165,8 +172,12 @@ class Engine:
             if isinstance(one, Exception):
                 results.append(one)
                 continue
+            answer = next(answers)
+            if answer is None and not is_heard:
+                results.append(one[0])
+                continue
             try:
-                results.append(await self._added(one, draft, next(answers)))
+                results.append(await self._added(one, draft, answer))
             except Exception as error:  # noqa: BLE001  # one task's error is its own
                 results.append(error)
         return results
@@ -240,6 +251,20 @@ class Engine:
             record = await triggers.replace(chain, "task", storage=self.storage, task=record)
         return record
 
+    @property
+    def _is_heard(self) -> bool:
+        """Whether a middleware or a plugin wants to see what is added."""
+        return self._has_triggers or self._middlewares.hears_adding
+
+    def _encode(self, draft: Draft) -> Addition:
+        return self._encoder.encode(draft, self.context.clock(), self.storage.address)
+
+    def _try_encode(self, draft: Draft) -> Addition | Exception:
+        try:
+            return self._encode(draft)
+        except Exception as error:  # noqa: BLE001  # one task's error is its own
+            return error
+
     async def _try_prepare(self, draft: Draft) -> Addition | Exception:
         try:
             return await self.prepare(draft)
@@ -252,8 +277,7 @@ class Engine:
             draft = await self._middlewares.before_adding(draft)
         if self._before or self._broker_before:
             draft = await self._replace_draft(draft)
-        address = self.storage.address
-        record, envelope = encode_draft(draft, self.serializer, self.config, self.context.clock(), address)
+        record, envelope = self._encode(draft)
         if self._storage_add:
             record = await self.triggers.replace(self._storage_add, "record", storage=self.storage, record=record)
         return record, envelope

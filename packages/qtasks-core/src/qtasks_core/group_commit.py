@@ -9,15 +9,17 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from qtasks_core.errors import ItemError, RefusedError, SendRefusedError, SendUnknownError, UnavailableError
 from qtasks_core.room import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from qtasks_core.contract import PerItem
 
@@ -55,17 +57,14 @@ class Backoff:
         await asyncio.sleep(wait_s * (0.5 + random.random() / 2))  # noqa: S311  # jitter is no secret
 
 
-class _Entry(Generic[T]):
-    __slots__ = ("deadline", "done", "dropped", "item", "last", "size", "unknown")
-
-    def __init__(self, item: T, size: int, done: Callable[[Exception | None], None], deadline: float | None) -> None:
-        self.item = item
-        self.size = size
-        self.done = done
-        self.deadline = deadline
-        self.last: Exception | None = None
-        self.unknown = False
-        self.dropped = False
+class _Entry(Struct, Generic[T], eq=False):
+    item: T
+    size: int
+    done: Callable[[Exception | None], None]
+    deadline: float | None
+    last: Exception | None = None
+    unknown: bool = False
+    dropped: bool = False
 
 
 class GroupCommit(Generic[T]):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qtasks_core.definition import TaskDefinition
     from qtasks_core.options import CallOptions
 
-__all__ = ["draft_call", "encode_draft"]
+__all__ = ["DraftEncoder", "draft_call"]
 
 
 def draft_call(
@@ -79,65 +79,79 @@ def draft_call(
     )
 
 
-def encode_draft(
-    draft: Draft, serializer: Serializer, config: QueueConfig, now: float, reply_to: str | None
-) -> tuple[TaskRecord, Envelope]:
-    """Return the record and the envelope of a draft.
+class DraftEncoder:
+    """Makes bytes of drafts.
 
-    Raises:
-        CodecError: An argument cannot be encoded, or is nested deeper than `max_depth`.
-        PayloadTooLargeError: The body is larger than `max_message_bytes`.
+    Parameters:
+        serializer: For arguments.
+        config: The app's settings.
     """
-    args = _encode(draft, "arguments", draft.args, serializer, config.max_depth)
-    kwargs = _encode(draft, "keyword arguments", draft.kwargs, serializer, config.max_depth)
-    ttl_s = draft.result_ttl_s
-    message = Message(
-        draft.task_name,
-        args,
-        kwargs,
-        serializer.codec,
-        draft.timeout_s,
-        ttl_s,
-        headers=draft.headers,
-        retry=draft.retry,
-    )
-    body = pack_message(message)
-    _check_size(draft.task_name, body, config.max_message_bytes)
-    envelope = Envelope(
-        draft.uuid,
-        draft.queue,
-        body,
-        draft.priority,
-        1,
-        draft.delay_s,
-        draft.due_at,
-        draft.expires_at,
-        draft.key,
-        draft.unique_key,
-        reply_to=None if ttl_s == 0 else reply_to,
-        created_at=now,
-    )
-    record = waiting_record(envelope, draft.task_name, draft.result_ttl_s)
-    record.unique_ttl_s = draft.unique_ttl_s
-    return record, envelope
 
+    def __init__(self, serializer: Serializer, config: QueueConfig) -> None:
+        self._serializer = serializer
+        self._max_depth = config.max_depth
+        self._max_bytes = config.max_message_bytes
+        self._flat_bytes = config.max_depth if tells_depth(serializer.codec) else -1
 
-def _encode(draft: Draft, what: str, value: object, serializer: Serializer, max_depth: int) -> bytes:
-    try:
-        raw = serializer.encode(value)
-        if len(raw) > max_depth or not tells_depth(serializer.codec):
-            check_depth(raw, value, max_depth, around=1, codec=serializer.codec)
-    except CodecError as error:
-        raise CodecError(f"task {draft.task_name!r}: its {what} {error}") from None
-    return raw
+    def encode(self, draft: Draft, now: float, reply_to: str | None) -> tuple[TaskRecord, Envelope]:
+        """Return the record and the envelope of a draft.
 
+        Parameters:
+            draft: The call.
+            now: UTC epoch seconds.
+            reply_to: Where its submitter waits.
 
-def _check_size(name: str, body: bytes, limit: int) -> None:
-    if len(body) > limit:
-        raise PayloadTooLargeError(
-            f"task {name!r}: the message has {len(body):,} bytes, max_message_bytes is {limit:,}; "
-            "pass a reference to the data (a path, a key), or raise the setting on every client and worker"
+        Raises:
+            CodecError: An argument cannot be encoded, or is nested deeper than `max_depth`.
+            PayloadTooLargeError: The body is larger than `max_message_bytes`.
+        """
+        ttl_s = draft.result_ttl_s
+        message = Message(
+            draft.task_name,
+            self._encode(draft, "arguments", draft.args),
+            self._encode(draft, "keyword arguments", draft.kwargs),
+            self._serializer.codec,
+            draft.timeout_s,
+            ttl_s,
+            headers=draft.headers,
+            retry=draft.retry,
         )
+        body = pack_message(message)
+        if len(body) > self._max_bytes:
+            raise _too_large(draft.task_name, len(body), self._max_bytes)
+        envelope = Envelope(
+            draft.uuid,
+            draft.queue,
+            body,
+            draft.priority,
+            1,
+            draft.delay_s,
+            draft.due_at,
+            draft.expires_at,
+            draft.key,
+            draft.unique_key,
+            reply_to=None if ttl_s == 0 else reply_to,
+            created_at=now,
+        )
+        record = waiting_record(envelope, draft.task_name, ttl_s)
+        record.unique_ttl_s = draft.unique_ttl_s
+        return record, envelope
+
+    def _encode(self, draft: Draft, what: str, value: object) -> bytes:
+        try:
+            raw = self._serializer.encode(value)
+            if len(raw) > self._flat_bytes:
+                check_depth(raw, value, self._max_depth, around=1, codec=self._serializer.codec)
+        except CodecError as error:
+            raise CodecError(f"task {draft.task_name!r}: its {what} {error}") from None
+        return raw
+
+
+def _too_large(name: str, size: int, limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"task {name!r}: the message has {size:,} bytes, max_message_bytes is {limit:,}; "
+        "pass a reference to the data (a path, a key), or raise the setting on every client and worker"
+    )
 
 
 def _first(asked: int | None, default: int) -> int:
