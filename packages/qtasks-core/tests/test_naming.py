@@ -94,7 +94,7 @@ def test_a_forked_child_makes_other_ids() -> None:
         "from qtasks_core.naming import new_uuid\n"
         "new_uuid()\n"
         "pid = os.fork()\n"
-        "print(*(f'{new_uuid().int & (1 << 62) - 1:x}' for _ in range(100)), sep='\\n', flush=True)\n"
+        "os.write(1, ''.join(f'{new_uuid().int & (1 << 62) - 1:x} ' for _ in range(100)).encode())\n"
         "pid and os.waitpid(pid, 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
