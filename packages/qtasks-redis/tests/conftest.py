@@ -54,19 +54,25 @@ class Server:
         return int(next(line.partition(":")[2] for line in stats if line.startswith("total_commands_processed")))
 
 
+@pytest.fixture
+def server_url(redis_url: str) -> str:
+    """Return the URL of the server that all tests share; a module whose tests need it alone has one of its own."""
+    return redis_url
+
+
 @pytest_asyncio.fixture
-async def bench(redis_url: str) -> AsyncIterator[Bench]:
+async def bench(server_url: str) -> AsyncIterator[Bench]:
     """One app on the server; what it starts is stopped after the test."""
-    subject = Subject(redis_url, broker=RedisBroker, storage=RedisStorage, global_config=RedisGlobalConfig)
+    subject = Subject(server_url, broker=RedisBroker, storage=RedisStorage, global_config=RedisGlobalConfig)
     made = Bench(subject, "broker")
     yield made
     await made.close()
 
 
 @pytest.fixture
-def server(redis_url: str, bench: Bench) -> Server:
+def server(server_url: str, bench: Bench) -> Server:
     """Look at the server."""
-    return Server(redis_url, bench)
+    return Server(server_url, bench)
 
 
 @pytest.fixture

@@ -13,11 +13,20 @@ from qtasks_testing.kit.samples import envelope, envelope_of, final, outcome, re
 from qtasks_testing.polling import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qtasks_core.contract import Envelope
+    from qtasks_testing import RedisServer
     from qtasks_testing.kit import Bench
 
 COUNTERS = {b"epoch", b"queues", b"buried"}
 """Numbers that only grow, and the names of queues: what is left of an app that is over."""
+
+
+@pytest.fixture
+def server_url(redis_server: Callable[..., RedisServer]) -> str:
+    """Return the URL of a server where nobody else's commands are counted, and nobody else's scripts forgotten."""
+    return redis_server().url
 
 
 async def _add(broker: Any, count: int, **fields: Any) -> list[Envelope]:
