@@ -14,7 +14,7 @@ A per-item answer is as long as its input; an entry is None (done) or one of
     AlreadyExists      carries the uuid that is there; the item's own uuid means success
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from enum import IntFlag
 from inspect import Signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -410,7 +410,9 @@ class TaskExecutor(Component, Protocol):
 
     stops: ClassVar[Literal["cancel", "cooperative", "kill"]]
 
-    async def run(self, execution: Execution) -> Any: ...
+    def run(self, execution: Execution) -> Awaitable[Any]:
+        """Run it; what it returns or raises is awaited: `async def`, or a `def` that has nothing to wait for itself."""
+        ...
 
 
 class Worker(Component, Protocol):

@@ -30,6 +30,7 @@ _TRIGGERS = (
     "task_executor_run_task",
     "task_executor_task_close",
 )
+_ASKED = "task_executor_run_task_trigger_error"
 
 
 class TaskExecutor:
@@ -84,17 +85,17 @@ class TaskExecutor:
             self._threads = None
             self._triggers.thaw(self)
 
-    async def run(self, execution: Execution) -> Any:
-        """Run the task; return its result or raise what it raises."""
+    def run(self, execution: Execution) -> Awaitable[Any]:
+        """Run the task; the answer, what it returns or raises, is awaited (`async def` may override it)."""
         if self._has_triggers:
-            return await self._run_with_triggers(execution)
+            return self._run_with_triggers(execution)
         layers = execution.layers
         if layers is not None:
-            return await layers.run(execution, partial(self._call, execution))
-        try:
-            return await self.call(execution)
-        except TaskPluginTriggerError as error:
-            return await self._ask_plugins(execution, error)
+            in_layers: Awaitable[Any] = layers.run(execution, partial(self._call, execution))
+            return in_layers
+        if self._triggers.of(_ASKED):
+            return self._call(execution)
+        return self.call(execution)
 
     def call(self, execution: Execution) -> Awaitable[Any]:
         """Call the task's function where its kind belongs; the answer is awaited (`async def` may override it)."""
@@ -177,7 +178,7 @@ class TaskExecutor:
             execution.args, execution.kwargs = tuple(args), dict(kwargs)
 
     async def _ask_plugins(self, execution: Execution, error: TaskPluginTriggerError) -> Any:
-        for impl in self._triggers.of("task_executor_run_task_trigger_error"):
+        for impl in self._triggers.of(_ASKED):
             values = {"task_executor": self, "execution": execution, "error": error, "_": error}
             answer = await self._triggers.replace((impl,), "_", **values)
             if answer is not error:
