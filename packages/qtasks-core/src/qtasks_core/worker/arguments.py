@@ -16,10 +16,11 @@ __all__ = ["ArgumentReader"]
 
 
 class _Decoders(NamedTuple):
-    """Of one codec: for positional and for named arguments, what converts them, and a length that is flat enough."""
+    """Of one codec; `none` is what no named arguments look like, `flat_bytes` a length that is flat enough."""
 
     args: Callable[[bytes], list[Any]]
     kwargs: Callable[[bytes], dict[str, Any]]
+    none: bytes
     convert: Callable[[Any, Any], Any]
     flat_bytes: int
 
@@ -50,8 +51,9 @@ class ArgumentReader:
         decoders = self._decoders.get(codec)
         if decoders is None:
             decoders = self._decoders[codec] = self._decoders_of(codec)
-        read_args, read_kwargs, convert_one, flat_bytes = decoders
-        args, kwargs = read_args(message.args), read_kwargs(message.kwargs)
+        read_args, read_kwargs, none, convert_one, flat_bytes = decoders
+        args = read_args(message.args)
+        kwargs = {} if message.kwargs == none else read_kwargs(message.kwargs)
         if len(message.args) > flat_bytes:
             check_depth(message.args, args, self._max_depth, around=1, codec=codec)
         if len(message.kwargs) > flat_bytes:
@@ -63,6 +65,7 @@ class ArgumentReader:
         return _Decoders(
             serializer.decoder(list[Any]),
             serializer.decoder(dict[str, Any]),
+            serializer.encode({}),
             convert_texts if getattr(serializer, "text_keys", False) else convert,
             self._max_depth if tells_depth(codec) else -1,
         )

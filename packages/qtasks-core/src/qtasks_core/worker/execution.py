@@ -76,22 +76,13 @@ class TaskExecution:
         message: Its decoded body.
     """
 
-    __slots__ = (
-        "_context",
-        "_seq",
-        "_state",
-        "args",
-        "delivery",
-        "function",
-        "is_truncated",
-        "kind",
-        "kwargs",
-        "message",
-        "plan",
-        "progress",
-        "started_at",
-        "timeout",
-    )
+    progress: bytes | None = None
+    """The last mark, encoded."""
+    is_truncated = False
+    """Its result holds only the first of the yielded values."""
+    _seq: itertools.count[int] | None = None
+    _state: dict[str, Any] | None = None
+    _context: TaskContext | None = None
 
     def __init__(self, plan: Plan, delivery: Delivery, message: Message, started_at: float) -> None:
         self.plan = plan
@@ -106,13 +97,6 @@ class TaskExecution:
         self.started_at = started_at
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
-        self._seq: itertools.count[int] | None = None
-        self.progress: bytes | None = None
-        """The last mark, encoded."""
-        self.is_truncated = False
-        """Its result holds only the first of the yielded values."""
-        self._state: dict[str, Any] | None = None
-        self._context: TaskContext | None = None
 
     def open(self) -> None:
         """Convert the arguments, put what is provided between them, and be what `current_context()` finds from now on.

@@ -280,6 +280,8 @@ class DefaultWorker:
         now = self._clock()
         runs = [Run(delivery, now) for delivery in deliveries]
         self._runs.update(runs)
+        if runs and self._marker is not None:
+            self._marker.note()
         suspects = [run for run in runs if run.is_suspect]
         if self._reopens:
             suspects += [run for run in runs if run.is_replay and not run.is_suspect]
@@ -310,8 +312,6 @@ class DefaultWorker:
         run.task_name = opened.plan.name
         run.execution = opened
         run.task = asyncio.get_running_loop().create_task(self._runner.run(run, opened))
-        if self._marker is not None:
-            self._marker.note()
 
     def _over(self, run: Run, outcome: Outcome | None) -> None:
         run.task = run.execution = None  # only the outcome waits for the server: a run leaves much behind
@@ -349,6 +349,8 @@ class DefaultWorker:
         for run in runs:
             if run not in returned:
                 self._begin(run, now)
+        if self._marker is not None:
+            self._marker.note()
 
     async def _drop_finished(self, runs: list[Run]) -> list[Run]:
         if not isinstance(self._storage, Storage):

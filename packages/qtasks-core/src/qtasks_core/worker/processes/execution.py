@@ -23,8 +23,6 @@ class ProcessExecution(TaskExecution):
     What was read here is sent as it is then, for it may have been changed. Contexts are provided in the process.
     """
 
-    __slots__ = ("_read",)
-
     def __init__(self, plan: Plan, delivery: Delivery, message: Message, started_at: float) -> None:
         self._read: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         super().__init__(plan, delivery, message, started_at)
