@@ -115,7 +115,7 @@ class Ledger:
             self._stay(task)
             task.stream = None
         name = task.record.task_name if task.record is not None else ""
-        task.record = kept = copy(record)
+        task.record = kept = replace(record)
         kept.task_name = kept.task_name or name
         kept.body = kept.body or task.envelope.body
         if kept.status in FINAL:

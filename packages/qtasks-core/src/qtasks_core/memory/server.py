@@ -128,8 +128,10 @@ class MemoryServer:
 
     def _refuse(self, outcome: Outcome, record: TaskRecord | None) -> RefusedError | None:
         refuse = self.ledger.refuse
-        refusals = (refuse(envelope.body) for _, envelope in outcome.sends)
-        return (refuse(record.result) if record is not None else None) or next(filter(None, refusals), None)
+        refusal = refuse(record.result) if record is not None else None
+        for _, envelope in outcome.sends:
+            refusal = refusal or refuse(envelope.body)
+        return refusal
 
     def _apply(self, task: Task, verdict: Ack | Retry | Release | Dead, now: float) -> None:
         if isinstance(verdict, Dead):

@@ -49,25 +49,20 @@ class Intake:
             delivery: What was received.
             now: UTC epoch seconds.
         """
-        try:
-            return self._open(delivery, now)
-        except Exception as error:  # its slot, and what arrived with it, must not be lost
-            logger.exception("a message that cannot be opened is dead-lettered")
-            return Outcome(delivery, Dead(f"it cannot be opened: {error!r}"[:_LONGEST_REASON]))
-
-    def _open(self, delivery: Delivery, now: float) -> TaskExecution | Outcome:
         envelope = delivery.envelope
         if envelope is None:
             logger.error("an undecodable message of %d bytes is dead-lettered", len(delivery.raw))
             return self._outcomes.dead(delivery, "the envelope is undecodable", now)
         try:
-            message = unpack_message(envelope.body)
+            return self._plan(delivery, envelope, unpack_message(envelope.body), now)
         except UnknownWireError as error:
             return self._park(delivery, envelope, str(error), now)
         except WireError as error:
             logger.error("task %s is dead-lettered: %s", envelope.uuid, error)  # noqa: TRY400  # its traceback is ours
             return self._outcomes.dead(delivery, str(error), now)
-        return self._plan(delivery, envelope, message, now)
+        except Exception as error:  # its slot, and what arrived with it, must not be lost
+            logger.exception("a message that cannot be opened is dead-lettered")
+            return Outcome(delivery, Dead(f"it cannot be opened: {error!r}"[:_LONGEST_REASON]))
 
     def _plan(self, delivery: Delivery, envelope: Envelope, message: Message, now: float) -> TaskExecution | Outcome:
         plan = self._plans.get(message.task_name)
