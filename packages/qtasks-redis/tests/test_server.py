@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from qtasks_testing import RedisServer
     from qtasks_testing.kit import Bench
 
-COUNTERS = {b"epoch", b"queues", b"buried"}
-"""Numbers that only grow, and the names of queues: what is left of an app that is over."""
+COUNTERS = {b"epoch", b"revision"}
+"""Numbers that grow; they go when nobody has asked for one for a day."""
 
 
 @pytest.fixture
@@ -71,6 +71,16 @@ async def test_at_the_end_only_results_are_left_and_they_expire(bench: Bench, se
     assert server.names() - COUNTERS == {b"r:"}
     ttls = [server.command("TTL", server.key(b"r:" + item.uuid.bytes)) for item in (*sent, *cancelled)]
     assert min(ttls) > 0
+    assert all(server.command("TTL", server.key(name)) > 0 for name in COUNTERS & server.names())
+
+
+async def test_a_counter_that_went_begins_beyond_what_it_had(bench: Bench, server: Any) -> None:
+    """Or a worker, or a value, would be taken for one of the past."""
+    config: Any = await bench.global_config()
+    first = await config.cas("k", b"1", 0)
+    server.command("DEL", server.key("revision"))
+
+    assert first < await config.cas("other", b"1", 0)
 
 
 async def test_waiting_in_vain_leaves_nothing(bench: Bench, server: Any) -> None:

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- include: common
+-- include: common clock number
 -- Write values of the shared memory: the watchers' channel, then of each: name, value ('-' deletes it, '+' goes before
 -- one that is written), ms that it lives ('': for ever), the revision that must still hold ('': any).
 -- Return the new revision of the last, 0 when it is deleted; false when another holds.
@@ -12,7 +12,7 @@ for at = 2, #ARGV, 4 do
   local deletes = sub(value, 1, 1) == '-'
   answer = 0
   if there or not deletes then
-    local revision = string.format('%.0f', call('INCR', P .. 'revision'))
+    local revision = next_number('revision')
     if deletes then
       call('DEL', key)
       call('ZREM', P .. 'names', name)

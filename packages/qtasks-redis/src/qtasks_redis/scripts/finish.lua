@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- include: common ring push clock delay claim insert tell
+-- include: common ring push clock number delay claim insert tell
 -- End deliveries: channel of the movers, epoch, most dead letters of a queue, then sections.
 -- 'k', ttl in s, mailbox, count, then member, final record of each: acknowledged, as most are.
 -- 'd', count, then member of each: acknowledged, and nothing is kept.
@@ -35,7 +35,7 @@ end
 
 local function bury(queue, item)
   local key = P .. 'x:' .. queue
-  call('ZADD', key, call('INCR', P .. 'buried'), item)
+  call('ZADD', key, next_number('buried'), item)
   call('SADD', P .. 'queues', queue)
   for _ = 1, call('ZCARD', key) - most_dead do
     local oldest = call('ZPOPMIN', key)[1]
