@@ -1,0 +1,183 @@
+"""Plugins that are there because they are installed: the group `qtasks`, loaded one by one when an app is built.
+
+What is broken is told once and skipped, unless somebody asked for it by name or wants to be strict:
+
+    QTASKS_PLUGINS          names, separated by commas: only these, and each must work
+    QTASKS_DISABLE_PLUGINS  names that are not loaded; `*` for all
+    QTASKS_PLUGINS_STRICT   1: what is broken raises
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import threading
+from inspect import isclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qtasks_core.discovery.entries import PLUGINS, check_api, entries
+from qtasks_core.errors import ConfigError, PluginError
+
+if TYPE_CHECKING:
+    from qtasks_core.discovery.entries import Entry
+
+__all__ = ["Choice", "LoadedPlugin", "load_plugins", "plugin_of", "refuse_plugin"]
+
+logger = logging.getLogger("qtasks.plugins")
+
+_told: set[str] = set()
+_lock = threading.Lock()
+
+
+class LoadedPlugin(NamedTuple):
+    """A plugin that is installed: its name, the object or module that answers triggers, and whose it is."""
+
+    name: str
+    plugin: Any
+    owner: str
+    """Distribution and version."""
+    origin: str
+    """The same with the entry point, as messages have it."""
+
+
+class Choice(NamedTuple):
+    """Which plugins the environment wants."""
+
+    only: frozenset[str] | None
+    blocked: frozenset[str]
+    is_strict: bool
+
+    @classmethod
+    def from_environment(cls) -> Choice:
+        """Read QTASKS_PLUGINS, QTASKS_DISABLE_PLUGINS and QTASKS_PLUGINS_STRICT.
+
+        Raises:
+            ConfigError: The last is neither true nor false.
+        """
+        only = _names("QTASKS_PLUGINS")
+        return cls(only or None, _names("QTASKS_DISABLE_PLUGINS"), _flag("QTASKS_PLUGINS_STRICT"))
+
+    def blocks(self, name: str) -> str | None:
+        """Return the variable that keeps a plugin from being loaded, or None."""
+        if name in self.blocked or "*" in self.blocked:
+            return "QTASKS_DISABLE_PLUGINS"
+        return "QTASKS_PLUGINS" if self.only is not None and name not in self.only else None
+
+    def is_asked_for(self, name: str) -> bool:
+        """Whether a plugin must work."""
+        return self.is_strict or (self.only is not None and name in self.only)
+
+
+def load_plugins() -> list[LoadedPlugin]:
+    """Return the plugins that are installed and wanted, sorted by name; a class is instantiated at each call.
+
+    What is broken is logged once in this process, with distribution, version and entry point, and left out.
+
+    Raises:
+        ConfigError: QTASKS_PLUGINS names one that is not installed; says which is nearest.
+        PluginError: One is broken that QTASKS_PLUGINS names, or QTASKS_PLUGINS_STRICT is set.
+    """
+    choice, installed = Choice.from_environment(), entries(PLUGINS)
+    _check_installed(choice, {one.name for one in installed})
+    found = []
+    for entry in installed:
+        if choice.blocks(entry.name) is None:
+            try:
+                found.append(LoadedPlugin(entry.name, plugin_of(entry, installed), entry.owner, entry.origin))
+            except PluginError as error:
+                _refuse(entry.name, error, choice)
+    return found
+
+
+def refuse_plugin(loaded: LoadedPlugin, error: Exception) -> None:
+    """Log, once in this process, that a plugin cannot be used.
+
+    Parameters:
+        loaded: Of `load_plugins()`.
+        error: Why not, such as what registering it raised.
+
+    Raises:
+        PluginError: QTASKS_PLUGINS names it, or QTASKS_PLUGINS_STRICT is set; chained to *error*.
+    """
+    problem = PluginError(f"plugin {loaded.name} {loaded.origin} cannot be used: {error}")
+    problem.__cause__ = error
+    _refuse(loaded.name, problem, Choice.from_environment())
+
+
+def plugin_of(entry: Entry, installed: list[Entry]) -> Any:
+    """Load a plugin: a module or an object as it is, of a class an object.
+
+    Parameters:
+        entry: Its entry point.
+        installed: All of the group.
+
+    Raises:
+        PluginError: It cannot be loaded or built, answers no trigger or one that does not exist, was made for
+            another version, or there is another one of its name.
+    """
+    what = f"plugin {entry.name}"
+    others = [one for one in installed if one.name == entry.name and one != entry]
+    if others:
+        origins = " and ".join(one.origin for one in others)
+        raise PluginError(f"{what} {entry.origin}: there is another one of its name {origins}; uninstall one")
+    found, where = entry.load(what), f"{what} {entry.origin}"
+    if getattr(found, "qtasks_api", None) is not None:  # its triggers are checked one by one, so it need not say
+        check_api(where, found)
+    try:
+        plugin = found() if isclass(found) else found
+        is_plugin = _answers_triggers(plugin)
+        _try(plugin, entry.name)
+    except (Exception, SystemExit) as error:
+        reason = str(error) if isinstance(error, ConfigError) else repr(error)
+        raise PluginError(f"{where} cannot be used: {reason}") from error
+    if not is_plugin:
+        raise PluginError(f"{where}: expected a module, an object or a class that answers triggers, got {found!r}")
+    return plugin
+
+
+def _answers_triggers(plugin: object) -> bool:
+    """Whether it has an implementation of a trigger, marked or by its name, or `trigger(name, **kwargs)` for all."""
+    from qtasks_core import hookspecs  # noqa: PLC0415  # pluggy is loaded for plugins only
+
+    triggers = set(hookspecs.__all__)
+    return callable(getattr(plugin, "trigger", None)) or any(
+        name in triggers or hasattr(getattr(plugin, name, None), "qtasks_impl") for name in dir(plugin)
+    )
+
+
+def _try(plugin: object, name: str) -> None:
+    """Register it where nobody calls it: a trigger that does not exist is told before an app has half of a plugin."""
+    from qtasks_core.triggers import Triggers  # noqa: PLC0415  # as above
+
+    Triggers().register(plugin, name)
+
+
+def _refuse(name: str, error: PluginError, choice: Choice) -> None:
+    if choice.is_asked_for(name):
+        raise error
+    text = str(error)
+    with _lock:
+        is_new = text not in _told
+        _told.add(text)
+    if is_new:
+        logger.warning("%s; it is skipped, `qtasks plugins` lists all", text)
+
+
+def _check_installed(choice: Choice, installed: set[str]) -> None:
+    for name in sorted((choice.only or frozenset()) - installed):
+        near = difflib.get_close_matches(name, installed, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        there = ", ".join(sorted(installed)) or "none"
+        raise ConfigError(f"QTASKS_PLUGINS: no plugin {name!r} is installed{hint} Installed: {there}")
+
+
+def _names(variable: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in os.environ.get(variable, "").split(",") if name.strip())
+
+
+def _flag(variable: str) -> bool:
+    text = os.environ.get(variable, "").strip().lower()
+    if text not in {"", "0", "1", "false", "true"}:
+        raise ConfigError(f"{variable}: expected 1 or 0, got {text!r}")
+    return text in {"1", "true"}
