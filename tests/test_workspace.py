@@ -135,7 +135,7 @@ def test_extras_of_the_meta_distribution_are_the_packages() -> None:
 
 def test_install_hints_name_the_extra_that_brings_the_scheme() -> None:
     """The core's table of hints has each scheme of each plugin, with the extra that installs that plugin."""
-    hints = importlib.import_module("qtasks_core.components").SCHEME_EXTRAS
+    hints = importlib.import_module("qtasks_core.discovery.schemes").SCHEME_EXTRAS
     served = {scheme: package.name.removeprefix("qtasks-") for package in PLUGINS for scheme in package.components}
     assert served == hints
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from qtasks_core.components import DEFAULT_URL, SCHEME_EXTRAS, Sources, build_components
+from qtasks_core.components import DEFAULT_URL, Sources, build_components
 from qtasks_core.config import QueueConfig
 from qtasks_core.context import AppContext, SharedObjects
 from qtasks_core.contract import Capability
+from qtasks_core.discovery.schemes import SCHEME_EXTRAS
 from qtasks_core.errors import ConfigError, PluginError, UnknownSchemeError
 
 CLASS = """

@@ -23,6 +23,7 @@ PUBLIC = (
     "qtasks_core.calls",
     "qtasks_core.config",
     "qtasks_core.contract",
+    "qtasks_core.discovery",
     "qtasks_core.errors",
     "qtasks_core.events",
     "qtasks_core.forks",

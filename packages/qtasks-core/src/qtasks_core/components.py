@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from qtasks_core.contract import Capability
-from qtasks_core.errors import ConfigError, PluginError, UnknownSchemeError
+from qtasks_core.discovery.schemes import factory_of, serves
+from qtasks_core.errors import ConfigError
 from qtasks_core.naming import mask_url
 
 if TYPE_CHECKING:
     from qtasks_core.contract import Broker, ComponentContext, GlobalConfig, Results, Storage
 
-__all__ = ["API_VERSION", "SCHEME_EXTRAS", "Components", "Sources", "build_components"]
+__all__ = ["Components", "Sources", "build_components"]
 
-API_VERSION = 1
 DEFAULT_URL = "sqlite:///qtasks.db"
-SCHEME_EXTRAS = {
-    "redis": "redis",
-    "redis+sentinel": "redis",
-    "redis+unix": "redis",
-    "rediss": "redis",
-    "rediss+sentinel": "redis",
-    "sqlite": "sqlite",
-    "unix": "redis",
-}
-"""Scheme → extra of the `qtasks` distribution that brings it: for hints only."""
-
-_GROUPS = {"broker": "qtasks.brokers", "storage": "qtasks.storages", "global_config": "qtasks.global_configs"}
+_PARTS = ("broker", "storage", "global_config")
 
 
 class Components(NamedTuple):
@@ -60,15 +47,11 @@ class Sources(NamedTuple):
     def describe(self) -> dict[str, str]:
         """Return for each part its URL with the password masked, its class's name, or where it comes from."""
         result = {}
-        for part in _GROUPS:
+        for part in _PARTS:
             instance, url = getattr(self, part), getattr(self, f"{part}_url")
             inherited = self.broker_url or type(self.broker).__name__
             result[part] = type(instance).__name__ if instance is not None else mask_url(url or inherited)
         return result
-
-
-class _Factory(Protocol):
-    def __call__(self, url: str, context: ComponentContext) -> Any: ...
 
 
 def build_components(sources: Sources, context: ComponentContext) -> Components:
@@ -100,7 +83,7 @@ def _build_or_inherit(part: str, sources: Sources, context: ComponentContext) ->
     if own is not None:
         return _build(part, own, context)
     inherited = [
-        url for url in (sources.broker_url, sources.storage_url) if url and _entry_points(part, _scheme_of(part, url))
+        url for url in (sources.broker_url, sources.storage_url) if url and serves(part, _scheme_of(part, url))
     ]
     if not inherited:
         return None
@@ -111,13 +94,12 @@ def _build_or_inherit(part: str, sources: Sources, context: ComponentContext) ->
 
 def _can_compare_and_set(url: str) -> bool:
     part = "global_config"
-    capabilities = getattr(_load(part, _scheme_of(part, url)), "capabilities", Capability(0))
+    capabilities = getattr(factory_of(part, _scheme_of(part, url)), "capabilities", Capability(0))
     return Capability.CAS in capabilities
 
 
 def _build(part: str, url: str, context: ComponentContext) -> Any:
-    factory = _load(part, _scheme_of(part, url))
-    return factory(url, context)
+    return factory_of(part, _scheme_of(part, url))(url, context)
 
 
 def _scheme_of(part: str, url: object) -> str:
@@ -131,50 +113,3 @@ def _scheme_of(part: str, url: object) -> str:
     if not scheme:
         raise ConfigError(f"{expected}, got {mask_url(url)!r}")
     return scheme
-
-
-def _load(part: str, scheme: str) -> _Factory:
-    found = _entry_points(part, scheme)
-    if not found:
-        raise UnknownSchemeError(_unknown(part, scheme))
-    if len(found) > 1:
-        owners = ", ".join(_owner(point) for point in found)
-        raise PluginError(f"{part} for {scheme}://: more than one distribution serves it: {owners}; uninstall one")
-    return _load_point(part, scheme, found[0])
-
-
-def _load_point(part: str, scheme: str, point: EntryPoint) -> _Factory:
-    where = f"{part} for {scheme}:// ({_owner(point)}, entry point {point.value})"
-    try:
-        factory = point.load()
-    except Exception as error:
-        raise PluginError(f"{where} cannot be loaded: {error!r}") from error
-    if not callable(factory):
-        raise PluginError(f"{where}: expected a class, got {factory!r}")
-    api = getattr(factory, "qtasks_api", None)
-    if api != API_VERSION:
-        raise PluginError(
-            f"{where}: expected qtasks_api {API_VERSION}, got {api!r}; install releases that fit together"
-        )
-    return cast("_Factory", factory)
-
-
-def _entry_points(part: str, scheme: str) -> list[EntryPoint]:
-    return list(entry_points(group=_GROUPS[part], name=scheme.replace("+", ".")))
-
-
-def _owner(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown distribution"
-
-
-def _unknown(part: str, scheme: str) -> str:
-    extra = SCHEME_EXTRAS.get(scheme)
-    if extra is not None:
-        return f'{part}: {scheme}:// needs a package that is not installed: pip install "qtasks[{extra}]"'
-    known = sorted({point.name.replace(".", "+") for point in entry_points(group=_GROUPS[part])})
-    near = difflib.get_close_matches(scheme, [*known, *SCHEME_EXTRAS], n=1)
-    hint = f"; did you mean {near[0]}://?" if near else "."
-    return (
-        f"{part}: no installed package serves {scheme}://{hint} Installed: {', '.join(f'{one}://' for one in known)}. "
-        f"A package brings a scheme by an entry point in the group {_GROUPS[part]!r}."
-    )

@@ -7,9 +7,11 @@ from qtasks_core.testing import (
     AsyncTestCase,
     BlockingMemory,
     MemoryApp,
+    RegisteredScheme,
     SyncTestCase,
     call_task,
     memory_app,
+    register_scheme,
 )
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "AsyncTestCase",
     "BlockingMemory",
     "MemoryApp",
+    "RegisteredScheme",
     "SyncTestCase",
     "call_task",
     "memory_app",
+    "register_scheme",
 ]

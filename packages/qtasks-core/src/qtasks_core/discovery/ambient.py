@@ -46,27 +46,17 @@ class Choice(NamedTuple):
 
     only: frozenset[str] | None
     blocked: frozenset[str]
-    is_strict: bool
 
     @classmethod
     def from_environment(cls) -> Choice:
-        """Read QTASKS_PLUGINS, QTASKS_DISABLE_PLUGINS and QTASKS_PLUGINS_STRICT.
-
-        Raises:
-            ConfigError: The last is neither true nor false.
-        """
-        only = _names("QTASKS_PLUGINS")
-        return cls(only or None, _names("QTASKS_DISABLE_PLUGINS"), _flag("QTASKS_PLUGINS_STRICT"))
+        """Read QTASKS_PLUGINS and QTASKS_DISABLE_PLUGINS."""
+        return cls(_names("QTASKS_PLUGINS") or None, _names("QTASKS_DISABLE_PLUGINS"))
 
     def blocks(self, name: str) -> str | None:
         """Return the variable that keeps a plugin from being loaded, or None."""
         if name in self.blocked or "*" in self.blocked:
             return "QTASKS_DISABLE_PLUGINS"
         return "QTASKS_PLUGINS" if self.only is not None and name not in self.only else None
-
-    def is_asked_for(self, name: str) -> bool:
-        """Whether a plugin must work."""
-        return self.is_strict or (self.only is not None and name in self.only)
 
 
 def load_plugins() -> list[LoadedPlugin]:
@@ -75,18 +65,19 @@ def load_plugins() -> list[LoadedPlugin]:
     What is broken is logged once in this process, with distribution, version and entry point, and left out.
 
     Raises:
-        ConfigError: QTASKS_PLUGINS names one that is not installed; says which is nearest.
+        ConfigError: QTASKS_PLUGINS names one that is not installed; says which is nearest. Or QTASKS_PLUGINS_STRICT
+            is neither 1 nor 0.
         PluginError: One is broken that QTASKS_PLUGINS names, or QTASKS_PLUGINS_STRICT is set.
     """
-    choice, installed = Choice.from_environment(), entries(PLUGINS)
+    choice, installed, is_strict = Choice.from_environment(), entries(PLUGINS), _is_strict()
     _check_installed(choice, {one.name for one in installed})
     found = []
     for entry in installed:
         if choice.blocks(entry.name) is None:
             try:
-                found.append(LoadedPlugin(entry.name, plugin_of(entry, installed), entry.owner, entry.origin))
+                found.append(LoadedPlugin(entry.name, plugin_of(entry), entry.owner, entry.origin))
             except PluginError as error:
-                _refuse(entry.name, error, choice)
+                _refuse(error, is_asked_for=is_strict or choice.only is not None)
     return found
 
 
@@ -102,22 +93,21 @@ def refuse_plugin(loaded: LoadedPlugin, error: Exception) -> None:
     """
     problem = PluginError(f"plugin {loaded.name} {loaded.origin} cannot be used: {error}")
     problem.__cause__ = error
-    _refuse(loaded.name, problem, Choice.from_environment())
+    _refuse(problem, is_asked_for=_is_strict() or Choice.from_environment().only is not None)
 
 
-def plugin_of(entry: Entry, installed: list[Entry]) -> Any:
+def plugin_of(entry: Entry) -> Any:
     """Load a plugin: a module or an object as it is, of a class an object.
 
     Parameters:
         entry: Its entry point.
-        installed: All of the group.
 
     Raises:
         PluginError: It cannot be loaded or built, answers no trigger or one that does not exist, was made for
             another version, or there is another one of its name.
     """
     what = f"plugin {entry.name}"
-    others = [one for one in installed if one.name == entry.name and one != entry]
+    others = [one for one in entries(PLUGINS, entry.name) if one != entry]
     if others:
         origins = " and ".join(one.origin for one in others)
         raise PluginError(f"{what} {entry.origin}: there is another one of its name {origins}; uninstall one")
@@ -129,7 +119,7 @@ def plugin_of(entry: Entry, installed: list[Entry]) -> Any:
         is_plugin = _answers_triggers(plugin)
         _try(plugin, entry.name)
     except (Exception, SystemExit) as error:
-        reason = str(error) if isinstance(error, ConfigError) else repr(error)
+        reason = str(error).removeprefix(f"{what}: ") if isinstance(error, ConfigError) else repr(error)
         raise PluginError(f"{where} cannot be used: {reason}") from error
     if not is_plugin:
         raise PluginError(f"{where}: expected a module, an object or a class that answers triggers, got {found!r}")
@@ -153,8 +143,8 @@ def _try(plugin: object, name: str) -> None:
     Triggers().register(plugin, name)
 
 
-def _refuse(name: str, error: PluginError, choice: Choice) -> None:
-    if choice.is_asked_for(name):
+def _refuse(error: PluginError, *, is_asked_for: bool) -> None:
+    if is_asked_for:
         raise error
     text = str(error)
     with _lock:
@@ -176,8 +166,8 @@ def _names(variable: str) -> frozenset[str]:
     return frozenset(name.strip() for name in os.environ.get(variable, "").split(",") if name.strip())
 
 
-def _flag(variable: str) -> bool:
-    text = os.environ.get(variable, "").strip().lower()
+def _is_strict() -> bool:
+    text = os.environ.get("QTASKS_PLUGINS_STRICT", "").strip().lower()
     if text not in {"", "0", "1", "false", "true"}:
-        raise ConfigError(f"{variable}: expected 1 or 0, got {text!r}")
+        raise ConfigError(f"QTASKS_PLUGINS_STRICT: expected 1 or 0, got {text!r}")
     return text in {"1", "true"}

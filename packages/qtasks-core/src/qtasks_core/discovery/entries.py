@@ -49,6 +49,12 @@ class Entry(NamedTuple):
         """What a message says of where it is from."""
         return f"({self.owner}, entry point {self.value})"
 
+    @property
+    def summary(self) -> str:
+        """What the distribution says of itself in one line; empty where it says nothing."""
+        metadata = None if self.point.dist is None else self.point.dist.metadata
+        return "" if metadata is None or "Summary" not in metadata else " ".join(metadata["Summary"].split())
+
     def load(self, what: str) -> Any:
         """Import what it stands for.
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from qtasks_core.discovery.schemes import RegisteredScheme, register_scheme
 from qtasks_core.testing.calling import call_task
 from qtasks_core.testing.cases import AsyncTestCase, SyncTestCase
 from qtasks_core.testing.handles import AsyncMemory, BlockingMemory
@@ -15,7 +16,9 @@ __all__ = [
     "AsyncTestCase",
     "BlockingMemory",
     "MemoryApp",
+    "RegisteredScheme",
     "SyncTestCase",
     "call_task",
     "memory_app",
+    "register_scheme",
 ]
