@@ -230,7 +230,7 @@ def test_no_trigger_is_historic(row: Row) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_what_is_known_by_an_id_is_protected(row: Row) -> None:
     """Each trigger that replaces a message, a delivery or a record says what of it stays, and its docstring too."""
-    known_by_an_id = row.marks != "sync" and row.kind in {
+    known_by_an_id = row.kind in {
         "delivery",
         "execution",
         "message",

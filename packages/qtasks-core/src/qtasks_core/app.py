@@ -15,6 +15,7 @@ from qtasks_core.contract import Evicts
 from qtasks_core.definition import TaskDefinition, TaskRegistry
 from qtasks_core.engine import Engine
 from qtasks_core.errors import ConfigError, ResultExpiredError
+from qtasks_core.extending import add_installed, extended
 from qtasks_core.forks import after_fork, keep_for_ever
 from qtasks_core.layers import Middlewares, wraps_runs
 from qtasks_core.middlewares import checked_middlewares
@@ -25,7 +26,6 @@ from qtasks_core.registration import Registration
 from qtasks_core.role import refuse_worker
 from qtasks_core.shared import SHARED
 from qtasks_core.triggers import Triggers
-from qtasks_core.wire import unpack_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from qtasks_core.contract import (
         Broker,
         GlobalConfig,
-        Message,
         Results,
         Serializer,
         Starter,
@@ -99,7 +98,6 @@ class App:
         self.imported_as: tuple[str, str] | None = None
         """Module and attribute by which the command line found it; None in other programs."""
         self._starter = starter
-        self._result_decoders: dict[tuple[str, Any], Callable[[bytes], Any]] = {}
         self._objects = SharedObjects()
         self._lock = threading.Lock()
         self._workers: dict[WorkerLife, None] = {}
@@ -107,7 +105,6 @@ class App:
         self._spare: Components | None = self.build_components(self.new_context())
         self.portal = Portal(f"qtasks {self.namespace}", self._close_portal)
         after_fork(self, App._forget)
-        SHARED.include_in(self)
 
     @property
     def broker_url(self) -> str | None:
@@ -221,44 +218,40 @@ class App:
         """
         return self.codecs.of(codec)
 
-    def result_decoder(self, codec: str, type_: Any) -> Callable[[bytes], Any]:
-        """Return the compiled decoder of results of this type."""
-        key = (codec, type_)
-        try:
-            found = self._result_decoders.get(key)
-        except TypeError:  # an annotation that cannot be hashed
-            return self.serializer(codec).decoder(type_)
-        if found is None:
-            found = self._result_decoders[key] = self.serializer(codec).decoder(type_)
-        return found
-
-    def plain_arguments(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments of a message as plain decoded data.
-
-        Raises:
-            UnknownWireError: Their codec is not installed.
-            CodecError: They are damaged.
-        """
-        decode = self.serializer(message.codec).decoder(Any)
-        return tuple(decode(message.args)), decode(message.kwargs)
-
-    def decode_value(self, raw: bytes) -> Any:
-        """Return a value that a task yielded.
-
-        Raises:
-            WireError: It is damaged, or its codec is not installed.
-        """
-        codec, payload = unpack_value(raw)
-        return self.result_decoder(codec, Any)(payload)
-
-    def declare(self, definition: TaskDefinition) -> None:
-        """Register a task.
+    def declare(self, definition: TaskDefinition) -> TaskDefinition:
+        """Register a task; return it as plugins want it.
 
         Raises:
             RegistrationError: Its name is taken; shows both places.
+            PluginError: A plugin failed, changed the task's name or function, or provides what is no parameter.
         """
+        self.registry.check(definition)
+        definition = extended(definition, self.triggers, self.face)
         self.registry.add(definition)
         self.middlewares.note(definition.middlewares)
+        return definition
+
+    def add_plugin(
+        self, plugin: object, trigger_names: Sequence[str] | None = None, component: str | None = None
+    ) -> None:
+        """Let an object answer triggers; see `Registration.add_plugin`."""
+        from qtasks_core.plugins import add_plugin  # noqa: PLC0415  # pluggy is loaded for plugins only
+
+        add_plugin(self.triggers, plugin, trigger_names, component)
+
+    def begin(self, face: AppFace) -> None:
+        """Take the installed plugins and the shared tasks, when all else is there.
+
+        Parameters:
+            face: What plugins are told is the app.
+
+        Raises:
+            PluginError: A plugin is broken, and `QTASKS_PLUGINS_STRICT` is set; or it was asked for and is not there.
+        """
+        self.face = face
+        add_installed(self.triggers)
+        self.triggers.notify_now(self.triggers.of("qtasks_configure"), qtasks=face)
+        SHARED.include_in(self)
 
     def add_middleware(self, middleware: TaskMiddleware | type[TaskMiddleware]) -> None:
         """Put a middleware around all tasks; see `Registration.add_middleware`."""
@@ -420,7 +413,7 @@ class AppFace(Registration):
     ) -> None:
         sources = Sources(broker_url, storage_url, global_config_url, broker, storage, global_config)
         self.core = App(name, sources, config, starter, task_executor, serializer=serializer)
-        self.core.face = self
+        self.core.begin(self)
 
     @classmethod
     def of(cls, core: App) -> Self:

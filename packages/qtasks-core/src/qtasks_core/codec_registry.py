@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from qtasks_core.errors import CodecError, ConfigError, UnknownWireError
 from qtasks_core.serializers import DEFAULT_SERIALIZER, builtin_serializers
+from qtasks_core.wire import unpack_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qtasks_core.contract import Serializer
+    from qtasks_core.contract import Message, Serializer
 
 __all__ = ["CodecRegistry"]
 
@@ -28,6 +29,7 @@ class CodecRegistry:
     def __init__(self, chosen: Serializer | str | None = None) -> None:
         self._serializers = builtin_serializers()
         self._added: dict[str, object] = {}
+        self._decoders: dict[tuple[str, Any], Callable[[bytes], Any]] = {}
         self.chosen: Serializer = DEFAULT_SERIALIZER
         """Writes arguments, results and yielded values."""
         if isinstance(chosen, str):
@@ -64,6 +66,40 @@ class CodecRegistry:
         if found is None:
             raise UnknownWireError(f"expected one of the codecs {', '.join(self._serializers)}, got {codec!r}")
         return found
+
+    def result_decoder(self, codec: str, type_: Any) -> Callable[[bytes], Any]:
+        """Return the compiled decoder of results of this type.
+
+        Raises:
+            UnknownWireError: The codec is not installed.
+        """
+        key = (codec, type_)
+        try:
+            found = self._decoders.get(key)
+        except TypeError:  # an annotation that cannot be hashed
+            return self.of(codec).decoder(type_)
+        if found is None:
+            found = self._decoders[key] = self.of(codec).decoder(type_)
+        return found
+
+    def plain_arguments(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a message as plain decoded data.
+
+        Raises:
+            UnknownWireError: Their codec is not installed.
+            CodecError: They are damaged.
+        """
+        decode = self.of(message.codec).decoder(Any)
+        return tuple(decode(message.args)), decode(message.kwargs)
+
+    def decode_value(self, raw: bytes) -> Any:
+        """Return a value that a task yielded.
+
+        Raises:
+            WireError: It is damaged, or its codec is not installed.
+        """
+        codec, payload = unpack_value(raw)
+        return self.result_decoder(codec, Any)(payload)
 
     def _named(self, codec: str) -> Serializer:
         found = self._serializers.get(codec)

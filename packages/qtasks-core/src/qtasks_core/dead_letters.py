@@ -119,7 +119,7 @@ class DeadLetter:
         message = self._message
         if isinstance(message, WireError):
             raise message
-        return self._app.plain_arguments(message)
+        return self._app.codecs.plain_arguments(message)
 
 
 class _Selection(NamedTuple):

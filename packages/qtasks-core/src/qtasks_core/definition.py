@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from qtasks_core.errors import RegistrationError
-from qtasks_core.provided import Place, context_places, put_between
+from qtasks_core.middlewares import checked_middlewares
+from qtasks_core.provided import Place, context_places, injected_places, put_between
 from qtasks_core.signatures import Signature
 from qtasks_core.task_context import current_context
 from qtasks_core.task_options import AllTaskOptions, checked_options
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from qtasks_core.middlewares import TaskMiddleware
+    from qtasks_core.provided import Injector
 
 __all__ = ["Kind", "TaskDefinition", "TaskRegistry"]
 
@@ -57,6 +59,38 @@ class TaskDefinition:
         other.signature = Signature(self.function, name, [place.name for place in self.provided])
         return other
 
+    def providing(self, **injectors: Injector) -> TaskDefinition:
+        """Return the same task with parameters that no caller passes: the injectors provide them for each run.
+
+        Parameters:
+            injectors: By name of the parameter.
+
+        Raises:
+            PluginError: There is no such parameter, it is provided already, or what was given is no injector.
+        """
+        other = copy.copy(self)
+        other.provided = injected_places(self.function, self.name, injectors, self.provided)
+        other.signature = Signature(self.function, self.name, [place.name for place in other.provided])
+        return other
+
+    def with_middlewares(self, *middlewares: TaskMiddleware) -> TaskDefinition:
+        """Return the same task with further middlewares, inside of those it has.
+
+        Parameters:
+            middlewares: The outermost first.
+
+        Raises:
+            ConfigError: One is none, or overrides no step.
+        """
+        other = copy.copy(self)
+        other.middlewares = (*self.middlewares, *checked_middlewares(middlewares))
+        return other
+
+    @property
+    def is_injected(self) -> bool:
+        """Whether plugins provide some of its parameters."""
+        return any(place.pending is not None for place in self.provided)
+
     @property
     def description(self) -> str:
         """For operators: the option, else the first line of the docstring."""
@@ -76,13 +110,27 @@ class TaskDefinition:
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call the plain function; the context of the task that runs now is passed on where it wants one.
 
+        What plugins provide is given by name here: who calls the function itself is no worker.
+
         Raises:
-            RuntimeError: It wants one, and no task runs here.
+            RuntimeError: It wants a context, and no task runs here.
+            TypeError: A parameter that a plugin provides was not given.
         """
         if self.provided:
-            context = current_context()
-            args, kwargs = put_between(self.provided, {place.name: context for place in self.provided}, args, kwargs)
+            values = {place.name: self._value_here(place, kwargs) for place in self.provided}
+            others = {name: value for name, value in kwargs.items() if name not in values}
+            args, kwargs = put_between(self.provided, values, args, others)
         return self.function(*args, **kwargs)
+
+    def _value_here(self, place: Place, given: Mapping[str, Any]) -> Any:
+        if place.name in given:
+            return given[place.name]
+        if place.pending is None:
+            return current_context()
+        raise TypeError(
+            f"task {self.name!r}: {place.name!r} is provided when a worker runs the task; to call the function itself "
+            f"pass {place.name}=…"
+        )
 
 
 class TaskRegistry:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtasks_core.errors import PluginError
 from qtasks_core.middlewares import TaskMiddleware, overrides
 from qtasks_core.options import Draft
+from qtasks_core.provided import provide
 from qtasks_core.triggers import Replace
 
 if TYPE_CHECKING:
@@ -51,12 +53,19 @@ class Middlewares:
         self.hears_adding = self.hears_adding or any(overrides(one, "add") for one in middlewares)
         self.hears_results = self.hears_results or any(overrides(one, "result") for one in middlewares)
 
-    def layers(self, definition: TaskDefinition) -> Layers | None:
-        """Compile what goes around a task's runs; None: nothing does."""
+    def layers(self, definition: TaskDefinition, *, provides: bool = True) -> Layers | None:
+        """Compile what goes around a task's runs; None: nothing does.
+
+        Parameters:
+            definition: The task.
+            provides: Whether parameters are provided in this process.
+        """
         options = definition.options
         found = [_Layer.of(one) for one in (*self._of_app, *definition.middlewares) if wraps_runs(one)]
         found += [_Layer(one, before=_step(one, "before")) for one in options["middlewares_before"]]
         found += [_Layer(one, after=_step(one, "after")) for one in reversed(options["middlewares_after"])]
+        if provides and definition.is_injected:
+            found.append(_Layer(None, around=_provide_around))
         return Layers(found) if found else None
 
     async def before_adding(self, draft: Draft) -> Draft:
@@ -93,6 +102,7 @@ class _Layer(NamedTuple):
     """What one middleware does around a run."""
 
     owner: Any
+    """None: what provides parameters."""
     before: Callable[[Execution], Any] | None = None
     around: Callable[[Execution, Callable[[], Awaitable[Any]]], Any] | None = None
     after: Callable[[Execution, Any], Any] | None = None
@@ -118,7 +128,7 @@ class Layers:
     @property
     def owners(self) -> tuple[Any, ...]:
         """The middlewares and functions, outermost first."""
-        return tuple(layer.owner for layer in self._layers)
+        return tuple(layer.owner for layer in self._layers if layer.owner is not None)
 
     async def run(self, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Any:
         """Call a task's function inside all layers; return the result.
@@ -144,6 +154,12 @@ class Layers:
             raise
         answer = None if after is None else await _answer(after(execution, result))
         return result if answer is None else _value(answer)
+
+
+async def _provide_around(execution: Execution, call: Callable[[], Awaitable[Any]]) -> Any:
+    async with AsyncExitStack() as stack:
+        await provide(execution, stack)
+        return await call()
 
 
 def wraps_runs(middleware: TaskMiddleware) -> bool:

@@ -1,19 +1,26 @@
-"""Parameters that no caller passes: which they are, and how their values are put between the caller's."""
+"""Parameters that no caller passes: which they are, and how their values are put between the caller's.
+
+A context is there when the run is opened. What a plugin provides is made last of all, inside of all middlewares; until
+then a `Pending` stands in its place.
+"""
 
 from __future__ import annotations
 
 import inspect
 from functools import partial
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from qtasks_core.errors import RegistrationError
+from qtasks_core.errors import PluginError, RegistrationError
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, TaskContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AsyncExitStack
 
-__all__ = ["Place", "context_places", "put_between"]
+    from qtasks_core.contract import Execution
+
+__all__ = ["Injector", "Pending", "Place", "context_places", "injected_places", "provide", "put_between"]
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _OF_FACE = {
@@ -23,11 +30,43 @@ _OF_FACE = {
 _CONTEXTS = {kind.__name__: kind for kind in (TaskContext, AsyncTaskContext, BlockingTaskContext)}
 
 
+@runtime_checkable
+class Injector(Protocol):
+    """What provides one parameter of one task: the answer to `qtasks_register_injector`."""
+
+    def provide(self, execution: Execution, stack: AsyncExitStack) -> Any:
+        """Return the parameter's value for one run, or an awaitable of it; what it raises fails that run.
+
+        Parameters:
+            execution: The run.
+            stack: Whatever is to be released when the run is over is pushed on it; the last pushed goes first.
+        """
+        ...
+
+
+class Pending:
+    """Stands for a value that is made when middlewares and plugins are done with the arguments.
+
+    Parameters:
+        name: The parameter.
+        injector: Provides it.
+    """
+
+    def __init__(self, name: str, injector: Injector) -> None:
+        self.name = name
+        self.injector = injector
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: not provided yet>"
+
+
 class Place(NamedTuple):
     """A parameter, and its position where it can be passed by position."""
 
     name: str
     position: int | None
+    pending: Pending | None = None
+    """None: it gets the context."""
 
 
 def context_places(function: Callable[..., Any], task: str, *, echo: bool, is_async: bool) -> tuple[Place, ...]:
@@ -52,6 +91,54 @@ def context_places(function: Callable[..., Any], task: str, *, echo: bool, is_as
     return tuple(places)
 
 
+def injected_places(
+    function: Callable[..., Any], task: str, injectors: Mapping[str, Injector], taken: Iterable[Place]
+) -> tuple[Place, ...]:
+    """Return all places of a function when injectors are added to those it has.
+
+    Parameters:
+        function: The task's function.
+        task: The task's name, for messages.
+        injectors: By name of the parameter.
+        taken: The places it has.
+
+    Raises:
+        PluginError: There is no such parameter, it is provided already, or what was given is no injector.
+    """
+    places = {place.name: place for place in taken}
+    parameters = list(inspect.signature(function).parameters.values())
+    known = {one.name: (index, one) for index, one in enumerate(parameters)}
+    for name, injector in injectors.items():
+        if name not in known or known[name][1].kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            raise PluginError(f"task {task!r}: an injector is for the parameter {name!r}, which there is not")
+        if name in places:
+            raise PluginError(f"task {task!r}: parameter {name!r} is provided already")
+        if not isinstance(injector, Injector):
+            raise PluginError(f"task {task!r}: parameter {name!r}: expected an Injector, got {injector!r}")
+        index, parameter = known[name]
+        position = index if parameter.kind is not Parameter.KEYWORD_ONLY else None
+        places[name] = Place(name, position, Pending(name, injector))
+    return tuple(places[one.name] for one in parameters if one.name in places)
+
+
+async def provide(execution: Execution, stack: AsyncExitStack) -> None:
+    """Make what is still pending among a run's arguments.
+
+    Parameters:
+        execution: The run.
+        stack: Releases what was made.
+    """
+    pending = [one for one in (*execution.args, *execution.kwargs.values()) if isinstance(one, Pending)]
+    values: dict[Pending, Any] = {}
+    for one in pending:
+        made = one.injector.provide(execution, stack)
+        values[one] = await made if inspect.isawaitable(made) else made
+    execution.args = tuple(values[one] if isinstance(one, Pending) else one for one in execution.args)
+    execution.kwargs = {
+        name: values[one] if isinstance(one, Pending) else one for name, one in execution.kwargs.items()
+    }
+
+
 def put_between(
     places: Iterable[Place], values: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -64,7 +151,7 @@ def put_between(
         kwargs: The caller's.
     """
     positional, named = list(args), dict(kwargs)
-    for name, index in places:
+    for name, index, _ in places:
         if index is not None and index <= len(positional):
             positional.insert(index, values[name])
         else:

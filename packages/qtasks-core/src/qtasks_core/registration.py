@@ -1,4 +1,4 @@
-"""What is declared with an app, through either of its faces: tasks, routers and middlewares."""
+"""What is declared with an app, through either of its faces: tasks, routers, middlewares and plugins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qtasks_core.homes import Bound
 from qtasks_core.routers import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from qtasks_core.app import App
     from qtasks_core.middlewares import TaskMiddleware
@@ -66,12 +66,33 @@ class Registration:
         """
         self.core.add_middleware(middleware)
 
+    def add_plugin(
+        self, plugin: object, trigger_names: Sequence[str] | None = None, component: str | None = None
+    ) -> None:
+        """Let an object answer triggers: of the methods that are named after triggers, all or the chosen ones.
+
+        A `BasePlugin` that overrides `trigger` answers with it what is chosen and has no method of its own; where
+        nothing is chosen, all triggers of *component*, `qtasks` by default. `start()` and `stop()` of a plugin are
+        called each time when its component, by default the broker of one of the app's loops, starts and stops.
+
+        Parameters:
+            plugin: The object.
+            trigger_names: The triggers that it answers.
+            component: One of qtasks, broker, storage, global_config, worker (its own triggers and those of the task
+                executor), task_executor, starter, stats.
+
+        Raises:
+            ConfigError: A trigger or component is unknown, or the plugin does not answer it; it wants an argument that
+                a trigger does not give; it answers a trigger already; a hot trigger is called for each task, and the
+                app is at work.
+        """
+        self.core.add_plugin(plugin, trigger_names, component)
+
     @property
     def events(self) -> Events:
         """Functions that are told of what happens: `@app.events.on.task_error` and others; see `On`."""
         return Events(self.core)
 
     def _declare(self, wrap: Callable[[Bound], Any], function: Any, options: dict[str, Any]) -> Any:
-        definition = TaskDefinition(function, **options)
-        self.core.declare(definition)
+        definition = self.core.declare(TaskDefinition(function, **options))
         return wrap(Bound(self.core, definition))

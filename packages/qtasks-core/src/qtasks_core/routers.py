@@ -166,8 +166,7 @@ def _hand_over(taking: Sequence[tuple[App, Home, str]]) -> None:
     for app, _, own in taken:
         app.registry.check(own)
     for app, home, own in taken:
-        app.declare(own)
-        home.take(app, own)
+        home.take(app, app.declare(own))
 
 
 def _joined(prefix: str, name: str) -> str:

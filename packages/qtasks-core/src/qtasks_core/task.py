@@ -172,14 +172,14 @@ class TaskSnapshot(Generic[R_co]):
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if not self._record.body:
             raise ResultExpiredError(f"task {self._record.task_name} {self._record.uuid}: its arguments were not kept")
-        return self._app.plain_arguments(unpack_message(self._record.body))
+        return self._app.codecs.plain_arguments(unpack_message(self._record.body))
 
     def _decode_result(self, record: TaskRecord) -> R_co:
         if record.result is None:
             raise ResultExpiredError(f"task {record.task_name} {record.uuid} succeeded, but its result was not kept")
         try:
             raw = bytes(unframe(record.result))
-            return cast("R_co", self._app.result_decoder(record.codec, self._returns)(raw))
+            return cast("R_co", self._app.codecs.result_decoder(record.codec, self._returns)(raw))
         except (WireError, CodecError) as error:
             raise CodecError(f"the result of task {record.task_name} {record.uuid}: {error}") from None
 
@@ -266,7 +266,7 @@ class Task(TaskSnapshot[R_co]):
                 if run is not None and run != event.run:
                     yield StreamRestart(event.run[0])
                 run = event.run
-                yield self._app.decode_value(event.value) if event.kind == "yield" else _mark(event.value)
+                yield self._app.codecs.decode_value(event.value) if event.kind == "yield" else _mark(event.value)
         record = await self._final(None)
         if record.status != "success":
             self._outcome(record)

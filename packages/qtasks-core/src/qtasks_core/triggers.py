@@ -13,7 +13,7 @@ import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qtasks_core.errors import ConfigError
+from qtasks_core.errors import ConfigError, PluginError, QTasksError
 from qtasks_core.forks import after_fork
 
 if TYPE_CHECKING:
@@ -79,13 +79,18 @@ class Triggers:
                 it is registered already, or another one has its name; it answers a hot trigger, and an engine or a
                 worker that would not call it is at work.
         """
-        manager = self._manager or self._new_manager()
+        manager = self.manager
         name = _name_of(plugin, name, manager)
         for trigger, function, options in _marked(plugin, manager):
             _check(f"plugin {name}", trigger, function, options, manager)
             self._check_not_frozen(f"plugin {name}", trigger)
         manager.register(plugin, name)
         self._chains.clear()
+
+    @property
+    def manager(self) -> PluginManager:
+        """What keeps the plugins, with all triggers declared."""
+        return self._manager or self._new_manager()
 
     def of(self, trigger: str) -> tuple[Implementation, ...]:
         """Return the implementations of a trigger in calling order: tryfirst, last registered first, trylast."""
@@ -121,6 +126,30 @@ class Triggers:
                 await self._call(impl, values)
             except Exception as error:  # noqa: BLE001  # an observer harms nothing
                 self._failed(impl, error)
+
+    def notify_now(self, chain: tuple[Implementation, ...], /, **values: Any) -> None:
+        """Tell every implementation of a synchronous trigger, as `notify` does."""
+        for impl in chain:
+            try:
+                _answer_now(impl, values)
+            except Exception as error:  # noqa: BLE001  # as above
+                self._failed(impl, error)
+
+    def replace_now(self, chain: tuple[Implementation, ...], key: str, /, **values: Any) -> Any:
+        """Hand a value through the implementations of a synchronous trigger, as `replace` does."""
+        kept = chain[0].kept if chain else None
+        before = () if kept is None else kept.read(values[key])
+        for impl in chain:
+            answer = _answer_now(impl, values)
+            if answer is not None:
+                values[key] = answer
+            if kept is not None:
+                kept.check(before, values[key], f"plugin {impl.plugin}: trigger {impl.trigger}")
+        return values[key]
+
+    def first_now(self, chain: tuple[Implementation, ...], /, **values: Any) -> Any:
+        """Return the first answer to a synchronous trigger that is not None."""
+        return next((answer for impl in chain if (answer := _answer_now(impl, values)) is not None), None)
 
     async def start(self, chain: tuple[Implementation, ...], /, **values: Any) -> None:
         """Tell every implementation of a `*_start` trigger; one that raises stops the start."""
@@ -187,16 +216,26 @@ class Triggers:
             logger.error("plugin %s: trigger %s raised %r", impl.plugin, impl.trigger, error, exc_info=error)
 
     def _new_manager(self) -> PluginManager:
-        from pluggy import PluginManager  # noqa: PLC0415  # as above
+        from qtasks_core.plugins import new_manager  # noqa: PLC0415  # as above
 
-        from qtasks_core import hookspecs  # noqa: PLC0415  # as above
-
-        manager = self._manager = PluginManager("qtasks")
-        manager.add_hookspecs(hookspecs)
+        manager = self._manager = new_manager()
         return manager
 
     def _forget(self) -> None:
         self._frozen = {}
+
+
+def _answer_now(impl: Implementation, values: dict[str, Any]) -> Any:
+    try:
+        answer = impl.function(**{name: values[name] for name in impl.argnames})
+    except QTasksError:  # it says itself what is wrong
+        raise
+    except Exception as error:
+        raise PluginError(f"plugin {impl.plugin}: trigger {impl.trigger} raised {error!r}") from error
+    if isinstance(answer, CoroutineType):  # a decorator may hide that a function is async
+        answer.close()
+        raise PluginError(f"plugin {impl.plugin}: trigger {impl.trigger}: expected a value, got a coroutine")
+    return answer
 
 
 def _name_of(plugin: object, name: str | None, manager: PluginManager) -> str:

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtasks_core.contract import FINAL, Delivery, Outcome, TaskRecord
+from qtasks_core.definition import TaskDefinition
 from qtasks_core.errors import PluginError
 from qtasks_core.options import Draft
 from qtasks_core.task import TaskSnapshot
@@ -14,7 +15,18 @@ from qtasks_core.task import TaskSnapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DELIVERY", "DRAFT", "EXECUTION", "OUTCOME", "READ_RECORD", "READ_RECORDS", "READ_TASK", "RECORD", "Kept"]
+__all__ = [
+    "DECLARED",
+    "DELIVERY",
+    "DRAFT",
+    "EXECUTION",
+    "OUTCOME",
+    "READ_RECORD",
+    "READ_RECORDS",
+    "READ_TASK",
+    "RECORD",
+    "Kept",
+]
 
 
 class Kept(NamedTuple):
@@ -73,6 +85,7 @@ DELIVERY = Kept(
 EXECUTION = Kept(object, "an execution", ("delivery",), lambda execution: (execution.delivery,))
 OUTCOME = Kept(Outcome, "an outcome", ("delivery",), lambda outcome: (outcome.delivery,))
 RECORD = Kept(TaskRecord, "a record", ("uuid", "attempt", "status"), attrgetter("uuid", "attempt", "status"))
+DECLARED = Kept(TaskDefinition, "a task", ("name", "function"), attrgetter("name", "function"))
 READ_TASK = Kept(TaskSnapshot, "a task", ("uuid", "attempt", "final status"), _read_final)
 READ_RECORD = Kept(TaskRecord, "a record", ("uuid", "attempt", "final status"), _read_final)
 READ_RECORDS = Kept(Sequence, "records", ("uuids", "attempts", "final statuses"), _read_all)

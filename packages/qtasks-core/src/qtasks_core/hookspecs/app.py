@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtasks_core.hookspecs._kept import DRAFT, READ_TASK
+from qtasks_core.hookspecs._kept import DECLARED, DRAFT, READ_TASK
 from qtasks_core.hookspecs._marker import hookspec, keeps, synchronous
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def qtasks_flush_all(qtasks: AppFace, broker: Broker) -> None:
 @hookspec
 @synchronous
 def qtasks_configure(qtasks: AppFace) -> None:
-    """Called when the app was built: add plugins, components and middlewares here.
+    """Called when the app was built: add plugins and middlewares here, before its tasks are declared.
 
     Notifies. Not hot. Synchronous. The result is ignored. Since 0.1.
     """
@@ -98,18 +98,22 @@ def qtasks_configure(qtasks: AppFace) -> None:
 
 @hookspec
 @synchronous
+@keeps(DECLARED)
 def qtasks_register_task(qtasks: AppFace, task: TaskDefinition) -> TaskDefinition | None:
     """Called when a task was declared: add injectors and middlewares here rather than on a hot trigger.
 
-    Replaces task. Not hot. Synchronous. Return a definition, or None to leave it. Since 0.1.
+    Replaces task. Not hot. Synchronous. Return a definition, such as `task.providing(…)` or
+    `task.with_middlewares(…)`, or None to leave it: its name and function may not change. One that raises fails the
+    declaration. Tasks that were declared before the plugin came are not told. Since 0.1.
     """
 
 
 @hookspec(firstresult=True)
 @synchronous
 def qtasks_register_injector(qtasks: AppFace, task: TaskDefinition, parameter: Parameter) -> Any:
-    """Called when a declared task has a parameter that a plugin may provide (`Depends`, a state, the context).
+    """Called when a declared task has a parameter that a plugin may provide (`Depends`, a state): one by one.
 
-    Replaces nothing: the first answer wins. Not hot. Synchronous. Return what provides the parameter, or None when it
-    is not yours. Since 0.1.
+    Replaces nothing: the first answer wins. Not hot. Synchronous. Goes after `qtasks_register_task`. Return an
+    `Injector`, which provides the parameter for each run, or None when it is not yours. One that raises fails the
+    declaration. Since 0.1.
     """

@@ -106,7 +106,7 @@ async def _as_returned(core: App, record: TaskRecord, result: Any) -> Any:
     results = ResultEncoder(serializer, core.config.max_depth, core.config.max_message_bytes)
     raw = results.encode(result, record.task_name)
     returns = Any if definition is None else definition.returns
-    value = core.result_decoder(serializer.codec, returns)(raw)
+    value = core.codecs.result_decoder(serializer.codec, returns)(raw)
     if core.middlewares.hears_results:
         value = await core.middlewares.result(Task(core, record, returns), value)
     return cast("Any", value)

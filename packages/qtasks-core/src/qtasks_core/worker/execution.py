@@ -64,7 +64,8 @@ class Plan:
     @cached_property
     def layers(self) -> Layers | None:
         """The middlewares around its runs, compiled for the first of them; None: there are none."""
-        return self._app.middlewares.layers(self.definition)
+        provides = not getattr(self.executor, "provides_elsewhere", False)
+        return self._app.middlewares.layers(self.definition, provides=provides)
 
 
 class TaskExecution:
@@ -107,9 +108,8 @@ class TaskExecution:
         """
         args, kwargs = self.plan.decode(self.message)
         if self.plan.provided:
-            args, kwargs = put_between(
-                self.plan.provided, {place.name: self.context for place in self.plan.provided}, args, kwargs
-            )
+            values = {place.name: place.pending or self.context for place in self.plan.provided}
+            args, kwargs = put_between(self.plan.provided, values, args, kwargs)
         self.args, self.kwargs = args, kwargs
         enter(self)
 

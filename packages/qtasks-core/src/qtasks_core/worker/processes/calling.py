@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import sys
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.codec_registry import CodecRegistry
 from qtasks_core.contract import Delivery
-from qtasks_core.provided import put_between
+from qtasks_core.provided import provide, put_between
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.processes.failures import to_failure
@@ -19,7 +20,7 @@ from qtasks_core.worker.results import ResultEncoder
 from qtasks_core.worker.yielding import run_async_generator, run_generator
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable, Coroutine, Iterator
     from uuid import UUID
 
     from qtasks_core.app import App, AppFace
@@ -46,10 +47,10 @@ class Caller:
     """
 
     def __init__(self, place: Place, setup: Setup, link: Link, app: App | None) -> None:
-        self._definition, found = find(place, app)
+        self.definition, found = find(place, app)
         self.app = found or app
         serializer = CodecRegistry(None).of if self.app is None else self.app.serializer
-        converter = self._definition.signature.converter()
+        converter = self.definition.signature.converter()
         self._read = ArgumentReader(converter, serializer, setup.max_depth).read
         self._results = ResultEncoder(serializer(setup.codec), setup.max_depth, setup.max_message_bytes)
         self._link = link
@@ -64,29 +65,35 @@ class Caller:
 
     def encode(self, value: object, noun: str) -> bytes:
         """Return a result or a yielded value as bytes, within the limits."""
-        return self._results.encode(value, self._definition.name, noun)
+        return self._results.encode(value, self.definition.name, noun)
 
     @property
     def is_async(self) -> bool:
         """Whether the function's context is the awaitable one."""
-        return self._definition.kind.startswith("async")
+        return self.definition.kind.startswith("async")
 
     def _run(self, run: _Run) -> Any:
         enter(run)
         args, kwargs = self._read(run.message)
-        if places := self._definition.provided:
-            args, kwargs = put_between(places, {place.name: run.context for place in places}, args, kwargs)
-        kind, made = self._definition.kind, self._definition.function(*args, **kwargs)
-        handler = self._definition.options["generate_handler"]
+        if places := self.definition.provided:
+            values = {place.name: place.pending or run.context for place in places}
+            args, kwargs = put_between(places, values, args, kwargs)
+        run.args, run.kwargs = args, kwargs
+        if not self.definition.is_injected:
+            return self._call(run, None)
+        with _new_runner() as runner, _provided(run, runner):
+            return self._call(run, runner)
+
+    def _call(self, run: _Run, runner: asyncio.Runner | None) -> Any:
+        kind, made = self.definition.kind, self.definition.function(*run.args, **run.kwargs)
+        handler = self.definition.options["generate_handler"]
         if kind == "generator":
             return run_generator(made, handler, _Values(self, self._link), _never)
         if kind == "async generator":
-            return self._wait(run_async_generator(made, handler, _Values(self, self._link)))
-        return self._wait(made) if kind == "async" else made
+            return self._wait(run_async_generator(made, handler, _Values(self, self._link)), runner)
+        return self._wait(made, runner) if kind == "async" else made
 
-    def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
-        from qtasks_core.starter import loop_factory  # noqa: PLC0415  # many run no coroutine
-
+    def _wait(self, work: Coroutine[Any, Any, Any], runner: asyncio.Runner | None) -> Any:
         async def run() -> Any:
             try:
                 return await work
@@ -94,8 +101,35 @@ class Caller:
                 if self.app is not None:
                     await self.app.close_engine()  # what it added is safe; the next run has a loop of its own
 
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        if runner is not None:
             return runner.run(run())
+        with _new_runner() as own:
+            return own.run(run())
+
+
+def _new_runner() -> asyncio.Runner:
+    from qtasks_core.starter import loop_factory  # noqa: PLC0415  # many run no coroutine
+
+    return asyncio.Runner(loop_factory=loop_factory())
+
+
+@contextlib.contextmanager
+def _provided(run: _Run, runner: asyncio.Runner) -> Iterator[None]:
+    """Make what plugins provide for a run, and release it; the function itself is called outside of the loop."""
+    stack = contextlib.AsyncExitStack()
+    execution: Any = run
+    try:
+        runner.run(provide(execution, stack))
+        yield
+    except BaseException:
+        if not runner.run(_exit(stack, *sys.exc_info())):
+            raise
+    else:
+        runner.run(_exit(stack, None, None, None))
+
+
+async def _exit(stack: contextlib.AsyncExitStack, *error: Any) -> bool | None:
+    return await stack.__aexit__(*error)
 
 
 class _Run:
@@ -107,6 +141,12 @@ class _Run:
         self.task_name = call.message.task_name
         self.uuid: UUID = call.envelope.uuid
         self.attempt = call.envelope.attempt
+        self.args: tuple[Any, ...] = ()
+        self.kwargs: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}
+        self.function = caller.definition.function
+        self.kind = caller.definition.kind
+        self.signature = caller.definition.signature.parameters
         self._caller = caller
         self._link = link
         self._context: TaskContext | None = None

@@ -52,6 +52,8 @@ class ProcessTaskExecutor(TaskExecutor):
     stops: ClassVar[Literal["cancel", "cooperative", "kill"]] = "kill"
     keeps_time: ClassVar[bool] = True
     """It looks after the timeout of a run by itself."""
+    provides_elsewhere: ClassVar[bool] = True
+    """What plugins provide as parameters is made in the processes."""
     execution_class: ClassVar[type[ProcessExecution]] = ProcessExecution
 
     def __init__(
@@ -123,7 +125,7 @@ class ProcessTaskExecutor(TaskExecutor):
     async def iterate(self, execution: Execution) -> Any:
         """Drive a generator task in a process, its handler too; return the task's result."""
         app = self._required(self._app)
-        read = app.result_decoder(app.codecs.chosen.codec, Any)
+        read = app.codecs.result_decoder(app.codecs.chosen.codec, Any)
         async with execution.yields() as yields:
 
             async def take(raw: bytes) -> None:
@@ -152,7 +154,7 @@ class ProcessTaskExecutor(TaskExecutor):
             running = process.run(call, take, mark)
             limit_s = getattr(execution, "timeout", None)
             raw = await (running if limit_s is None else within(limit_s, running))
-        return app.result_decoder(app.codecs.chosen.codec, Any)(raw)
+        return app.codecs.result_decoder(app.codecs.chosen.codec, Any)(raw)
 
     def _message_of(self, execution: Execution) -> Call:
         envelope = envelope_of(execution.delivery)
