@@ -103,9 +103,6 @@ SITES_TO_COME = frozenset(
         "global_config_get_match",
         "global_config_set",
         "global_config_set_status",
-        "qtasks_configure",
-        "qtasks_register_injector",
-        "qtasks_register_task",
         "stats_inspect",
         "storage_add_process",
         "storage_delete_finished_tasks",
@@ -116,8 +113,16 @@ SITES_TO_COME = frozenset(
     }
 )
 
-# Called where one worker that runs two tasks does not come: other processes, other workers' tasks, parked tasks.
-NOT_IN_A_SHORT_LIFE = {"qtasks_stop", "broker_running_older_tasks", "broker_update", "starter_start", "starter_stop"}
+# Called where one worker that runs two tasks does not come: when an app is built, in other processes, for parked tasks
+# and those of other workers.
+NOT_IN_A_SHORT_LIFE = {
+    "broker_running_older_tasks",
+    "broker_update",
+    "qtasks_configure",
+    "qtasks_stop",
+    "starter_start",
+    "starter_stop",
+}
 
 
 class Row(NamedTuple):

@@ -11,11 +11,13 @@ import pytest
 
 from qtasks_core import task_context
 from qtasks_core.errors import RegistrationError
-from qtasks_core.provided import context_places
+from qtasks_core.provided import Place, context_places
 from qtasks_core.task_context import AsyncTaskContext as AwaitableContext
 from qtasks_core.task_context import BlockingTaskContext as Context
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from qtasks_core.task_context import TaskContext
 
 other = types.SimpleNamespace(TaskContext=int)
@@ -69,18 +71,22 @@ PLACES: list[tuple[Any, list[tuple[str, int | None]]]] = [
 ]
 
 
+def _where(places: Iterable[Place]) -> list[tuple[str, int | None]]:
+    return [(place.name, place.position) for place in places]
+
+
 @pytest.mark.parametrize(("function", "places"), PLACES)
 def test_a_parameter_annotated_as_the_context_gets_it(function: Any, places: list[Any]) -> None:
     """Under whatever name the function's module knows the class; where it knows none, by the class's own name."""
     is_async = inspect.iscoroutinefunction(function)
 
-    assert places == list(context_places(function, "task", echo=False, is_async=is_async))
+    assert places == _where(context_places(function, "task", echo=False, is_async=is_async))
 
 
 def test_with_echo_the_first_parameter_gets_it() -> None:
     """Whatever its annotation, beside others that are annotated so."""
-    assert [("x", 0)] == list(context_places(plain, "task", echo=True, is_async=False))
-    assert [("x", 0), ("ctx", 1)] == list(context_places(last, "task", echo=True, is_async=False))
+    assert [("x", 0)] == _where(context_places(plain, "task", echo=True, is_async=False))
+    assert [("x", 0), ("ctx", 1)] == _where(context_places(last, "task", echo=True, is_async=False))
 
 
 @pytest.mark.parametrize(

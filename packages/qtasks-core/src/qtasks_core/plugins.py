@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pluggy import HookimplMarker, PluginManager
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from qtasks_core.triggers import Triggers
 
-__all__ = ["BasePlugin", "add_plugin", "hookimpl", "new_manager"]
+__all__ = ["BasePlugin", "add_installed", "add_plugin", "hookimpl", "new_manager"]
 
 hookimpl = HookimplMarker("qtasks")
 """Marks a method as the answer to the trigger that it is named after; takes `tryfirst=True` and `trylast=True`."""
@@ -84,22 +83,16 @@ class _View:
 
     def __init__(self, plugin: object, answers: Mapping[str, Callable[..., Any]]) -> None:
         self._of = plugin
-        self._answers = dict(answers)
+        vars(self).update(answers)
 
     def __dir__(self) -> list[str]:
-        return sorted(self._answers)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        try:
-            return self._answers[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        return [name for name in vars(self) if name != "_of"]
 
     def shares_with(self, other: object) -> str | None:
         """Return a trigger that another view of the same plugin answers too."""
         if not isinstance(other, _View) or other._of is not self._of:  # noqa: SLF001  # of the same class
             return None
-        return next((name for name in dir(other) if name in self._answers), None)
+        return next((name for name in dir(other) if name in dir(self)), None)
 
 
 class _Manager(PluginManager):
@@ -121,8 +114,30 @@ def new_manager() -> PluginManager:
     return manager
 
 
+def add_installed(triggers: Triggers, plugin: object, name: str) -> None:
+    """Let a plugin that is installed answer triggers: of a module the functions that are marked, of an object all.
+
+    Parameters:
+        triggers: The app's.
+        plugin: A module or an object.
+        name: Of its entry point.
+
+    Raises:
+        ConfigError: Something does not fit; nothing is added then.
+    """
+    if inspect.ismodule(plugin):
+        triggers.register(plugin, name)
+    else:
+        add_plugin(triggers, plugin, name=name)
+
+
 def add_plugin(
-    triggers: Triggers, plugin: object, trigger_names: Sequence[str] | None = None, component: str | None = None
+    triggers: Triggers,
+    plugin: object,
+    trigger_names: Sequence[str] | None = None,
+    component: str | None = None,
+    *,
+    name: str | None = None,
 ) -> None:
     """Let a plugin answer triggers; see `qtasks_core.registration.Registration.add_plugin`.
 
@@ -131,11 +146,12 @@ def add_plugin(
         plugin: The plugin.
         trigger_names: Those that it answers.
         component: Whose triggers it answers, and with which it starts and stops.
+        name: How messages call it; None: as it calls itself.
 
     Raises:
         ConfigError: Something does not fit; nothing is added then.
     """
-    who = _checked_name(plugin)
+    who = _checked_name(plugin) if name is None else name
     part = _component(who, component)
     chosen = _chosen(who, plugin, trigger_names, None if component is None else part.prefixes)
     views = [_View(plugin, chosen), _View(plugin, _life(plugin, part))]
@@ -147,8 +163,8 @@ def add_plugin(
         for other in triggers.manager.get_plugins():
             if (twice := view.shares_with(other)) is not None:
                 raise ConfigError(f"plugin {who}: it answers {twice} already: the same object was added before")
-    for view, name in zip(views, names, strict=True):
-        triggers.register(view, _free(name, triggers.manager))
+    for view, label in zip(views, names, strict=True):
+        triggers.register(view, _free(label, triggers.manager))
 
 
 def _checked_name(plugin: object) -> str:
@@ -185,7 +201,7 @@ def _chosen(
         own = prefixes or _COMPONENTS["qtasks"].prefixes
         for name in known:
             if name.startswith(own) and name not in named and not _cannot_answer(name, generic):
-                named[name] = partial(generic, name)
+                named[name] = _asked(generic, name)
     found = {name: function for name, function in named.items() if prefixes is None or name.startswith(prefixes)}
     if not found:
         of_component = "" if prefixes is None else f" that begins with {' or '.join(prefixes)}"
@@ -225,7 +241,19 @@ def _answer(
         return named[name]
     if generic is None:
         raise ConfigError(f"plugin {who}: trigger_names: {name} is not answered: expected a method {name}(…)")
-    return partial(generic, name)
+    return _asked(generic, name)
+
+
+def _asked(generic: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a function, which pluggy insists on, that answers one trigger by the method for all."""
+
+    async def answer_later(**kwargs: Any) -> Any:
+        return await generic(name, **kwargs)
+
+    def answer(**kwargs: Any) -> Any:
+        return generic(name, **kwargs)
+
+    return answer_later if inspect.iscoroutinefunction(generic) else answer
 
 
 def _answers_all(plugin: object) -> bool:

@@ -138,9 +138,10 @@ def _answers_triggers(plugin: object) -> bool:
 
 def _try(plugin: object, name: str) -> None:
     """Register it where nobody calls it: a trigger that does not exist is told before an app has half of a plugin."""
+    from qtasks_core.plugins import add_installed  # noqa: PLC0415  # as above
     from qtasks_core.triggers import Triggers  # noqa: PLC0415  # as above
 
-    Triggers().register(plugin, name)
+    add_installed(Triggers(), plugin, name)
 
 
 def _refuse(error: PluginError, *, is_asked_for: bool) -> None:
