@@ -7,14 +7,16 @@ import logging
 import os
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from qtasks_core.aio import QueueTasks
-from qtasks_core.contract import Versioned
+from qtasks_core.contract import Capability, Versioned
 from qtasks_core.errors import SendUnknownError, UnavailableError
+from qtasks_core.shared_memory import SharedMemory
+from qtasks_core.triggers import Triggers
 from qtasks_core.worker import announcer as announcer_module
 from qtasks_core.worker.announcer import Announcement, Announcer
 
@@ -37,6 +39,8 @@ class GlobalConfig:
         if value is not None:
             self.values[key] = value
 
+    capabilities = Capability(0)
+
     async def list(self, prefix: str) -> dict[str, Versioned]:
         return {key: Versioned(value, 1) for key, value in self.values.items() if key.startswith(prefix)}
 
@@ -58,7 +62,8 @@ def announcer(cluster: GlobalConfig | None) -> Announcer:
     app = QueueTasks("test", "memory://")
     for name in ("mul", "add"):
         app.task(name=name)(lambda x: x)
-    engine: Any = SimpleNamespace(global_config=cluster, context=SimpleNamespace(clock=lambda: 1000.0))
+    memory = None if cluster is None else SharedMemory(cast("Any", cluster), Triggers())
+    engine: Any = SimpleNamespace(shared_memory=memory, context=SimpleNamespace(clock=lambda: 1000.0))
     worker: Any = SimpleNamespace(name="worker-1", concurrency=3, queues=("a", "b"))
     return Announcer(app.core, engine, worker)
 

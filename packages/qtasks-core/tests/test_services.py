@@ -110,7 +110,7 @@ async def test_each_component_is_had_by_its_name(bench: Bench, app: QueueTasks) 
     expected = {
         "broker": engine.broker,
         "storage": engine.storage,
-        "global_config": engine.global_config,
+        "global_config": engine.shared_memory,
         "worker": "the worker",
         "task_executor": "the executor",
         "starter": app.starter,

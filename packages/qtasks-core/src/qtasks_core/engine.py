@@ -21,6 +21,7 @@ from qtasks_core.errors import (
 )
 from qtasks_core.group_commit import Backoff, BufferLimits, GroupCommit
 from qtasks_core.outgoing import DraftEncoder
+from qtasks_core.shared_memory import SharedMemory
 from qtasks_core.unique_keys import UniqueKeys, keeps_unique_keys
 from qtasks_core.writes import add_writer
 
@@ -74,6 +75,8 @@ class Engine:
     ) -> None:
         self.owner = owner
         self.broker, self.storage, self.global_config = components
+        self.shared_memory = None if self.global_config is None else SharedMemory(self.global_config, triggers)
+        """The global config with its triggers around each call."""
         self.context = context
         self.serializer = serializer
         self.triggers = triggers
@@ -235,7 +238,7 @@ class Engine:
     async def control(self) -> Control:
         """Return the way to the workers; starts what it needs."""
         await self.start(self.config.send_timeout, control=True)
-        return Control(self.broker, self.storage, self.global_config)
+        return Control(self.broker, self.storage, self.shared_memory)
 
     async def ensure_started(self) -> None:
         """Start on first use, within `send_timeout`."""
@@ -287,7 +290,7 @@ class Engine:
         """What holds unique keys; None where broker and storage do so themselves."""
         if keeps_unique_keys(self.broker, self.storage):
             return None
-        return UniqueKeys(self.storage, self.global_config, self.context)
+        return UniqueKeys(self.storage, self.shared_memory, self.context)
 
     async def _submit_many(self, additions: Sequence[Addition]) -> Sequence[Exception | None]:
         is_claimed = [one[1].unique_key is not None and self.unique_keys is not None for one in additions]

@@ -91,7 +91,7 @@ class AsyncOperations:
         chain = self.core.triggers.of("qtasks_ping")
         if chain:
             await self.core.triggers.notify(chain, qtasks=self.core.face, global_config=engine.global_config)
-        return await ping(engine.global_config, engine.context.clock, timeout)
+        return await ping(engine.shared_memory, engine.context.clock, timeout)
 
     async def flush_all(self) -> None:
         """Delete everything of the app: waiting tasks, dead letters, records, results, pauses, cancels, locks, states.

@@ -61,10 +61,24 @@ class Replaying:
         """
         now = self._engine.context.clock()
         try:
-            await storage.add([_record(envelope, now) for envelope in sent])
+            await storage.add([await self._updated(storage, _record(envelope, now)) for envelope in sent])
             await self._hold_keys(sent)
         except (ItemError, SendError) as error:
             logger.warning("%d tasks were sent again, but their records could not be reopened: %s", len(sent), error)
+
+    async def _updated(self, storage: Storage, record: TaskRecord) -> TaskRecord:
+        """Return what plugins make of a record that is opened again."""
+        triggers = self._engine.triggers
+        if not (chain := triggers.of("storage_update")):
+            return record
+        try:
+            changed: TaskRecord = await triggers.replace(
+                chain, "record", storage=storage, record=msgspec.structs.replace(record)
+            )
+        except Exception:  # the letters are sent, and each is another task
+            logger.exception("task %s is reopened without what a plugin wanted", record.uuid)
+            return record
+        return changed
 
     async def _hold_keys(self, sent: Sequence[Envelope]) -> None:
         keys = self._engine.unique_keys

@@ -13,16 +13,20 @@ import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from qtasks_core.callers import compiled
 from qtasks_core.errors import ConfigError, PluginError, QTasksError
 from qtasks_core.forks import after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from inspect import Parameter
+    from typing import TypeAlias
 
     from pluggy import PluginManager
 
     from qtasks_core.hookspecs._kept import Kept
+
+    Changed: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]
 
 __all__ = ["Implementation", "Replace", "Triggers", "checked_arguments"]
 
@@ -44,9 +48,15 @@ class Implementation(NamedTuple):
     plugin: str
     trigger: str
     function: Callable[..., Any]
-    argnames: tuple[str, ...]
+    call: Callable[[Mapping[str, Any]], Any]
+    """Calls the function with what it takes of the trigger's arguments."""
     is_async: bool
     kept: Kept | None
+
+    @property
+    def who(self) -> str:
+        """Plugin and trigger, for messages."""
+        return f"plugin {self.plugin}: trigger {self.trigger}"
 
 
 class _Freeze(NamedTuple):
@@ -123,7 +133,9 @@ class Triggers:
         """Tell every implementation; one that raises is logged, at most once a second, and counted."""
         for impl in chain:
             try:
-                await self._call(impl, values)
+                answer = impl.call(values)
+                if impl.is_async or isinstance(answer, CoroutineType):  # a decorator may hide that a function is async
+                    await answer
             except Exception as error:  # noqa: BLE001  # an observer harms nothing
                 self._failed(impl, error)
 
@@ -144,7 +156,7 @@ class Triggers:
             if answer is not None:
                 values[key] = answer
             if kept is not None:
-                kept.check(before, values[key], f"plugin {impl.plugin}: trigger {impl.trigger}")
+                kept.check(before, values[key], impl.who)
         return values[key]
 
     def first_now(self, chain: tuple[Implementation, ...], /, **values: Any) -> Any:
@@ -154,7 +166,7 @@ class Triggers:
     async def start(self, chain: tuple[Implementation, ...], /, **values: Any) -> None:
         """Tell every implementation of a `*_start` trigger; one that raises stops the start."""
         for impl in chain:
-            await self._call(impl, values)
+            await self._ask(impl, values)
 
     async def replace(self, chain: tuple[Implementation, ...], key: str, /, **values: Any) -> Any:
         """Hand a value from implementation to implementation and return the last one's.
@@ -170,12 +182,56 @@ class Triggers:
         kept = chain[0].kept if chain else None
         before = () if kept is None else kept.read(values[key])
         for impl in chain:
-            answer = await self._call(impl, values)
+            try:
+                answer = impl.call(values)
+                if impl.is_async or isinstance(answer, CoroutineType):
+                    answer = await answer
+            except Exception as error:
+                _blame(impl, error)
+                raise
             if answer is not None:
                 values[key] = answer.value if isinstance(answer, Replace) else answer
             if kept is not None:  # also when it returned None: records and drafts can be changed in place
-                kept.check(before, values[key], f"plugin {impl.plugin}: trigger {impl.trigger}")
+                kept.check(before, values[key], impl.who)
         return values[key]
+
+    async def replace_pair(
+        self, chain: tuple[Implementation, ...], keys: tuple[str, str], changed: Changed, /, **values: Any
+    ) -> tuple[Any, Any]:
+        """Hand two values from implementation to implementation, as `replace` does with one; return the last ones.
+
+        Parameters:
+            chain: The implementations.
+            keys: Which of *values* are replaced: an implementation returns a pair, or None to leave both.
+            changed: Gets each new pair; what it returns is what the next implementation is given.
+            values: The trigger's arguments by name.
+
+        Raises:
+            PluginError: One returned something else than such a pair; names plugin and trigger.
+        """
+        first, second = keys
+        for impl in chain:
+            try:
+                answer = impl.call(values)
+                if impl.is_async or isinstance(answer, CoroutineType):
+                    answer = await answer
+            except Exception as error:
+                _blame(impl, error)
+                raise
+            if answer is not None:
+                pair = answer.value if isinstance(answer, Replace) else answer
+                if impl.kept is not None:
+                    impl.kept.check((), pair, impl.who)
+                values[first], values[second] = changed(*pair)
+        return values[first], values[second]
+
+    async def first(self, chain: tuple[Implementation, ...], default: Any, /, **values: Any) -> Any:
+        """Ask one implementation after the other; return the first answer that is not None, else *default*."""
+        for impl in chain:
+            answer = await self._ask(impl, values)
+            if answer is not None:
+                return answer.value if isinstance(answer, Replace) else answer
+        return default
 
     def _chain(self, trigger: str, manager: PluginManager) -> tuple[Implementation, ...]:
         from qtasks_core.hookspecs._marker import kept_by  # noqa: PLC0415  # pluggy is loaded for plugins only
@@ -187,18 +243,20 @@ class Triggers:
                 impl.plugin_name,
                 trigger,
                 impl.function,
-                _taken(impl.function, given),
+                compiled(impl.function, _taken(impl.function, given)),
                 inspect.iscoroutinefunction(impl.function),
                 kept,
             )
             for impl in reversed(caller.get_hookimpls())
         )
 
-    async def _call(self, impl: Implementation, values: dict[str, Any]) -> Any:
-        answer = impl.function(**{name: values[name] for name in impl.argnames})
-        if impl.is_async or isinstance(answer, CoroutineType):  # a decorator may hide that a function is async
-            return await answer
-        return answer
+    async def _ask(self, impl: Implementation, values: dict[str, Any]) -> Any:
+        try:
+            answer = impl.call(values)
+            return await answer if impl.is_async or isinstance(answer, CoroutineType) else answer
+        except Exception as error:
+            _blame(impl, error)
+            raise
 
     def _check_not_frozen(self, who: str, trigger: str) -> None:
         if self.is_frozen(trigger):
@@ -213,7 +271,7 @@ class Triggers:
         now = time.monotonic()
         if now - self._last_logged.get(key, -_LOG_EVERY_S) >= _LOG_EVERY_S:
             self._last_logged[key] = now
-            logger.error("plugin %s: trigger %s raised %r", impl.plugin, impl.trigger, error, exc_info=error)
+            logger.error("%s raised %r", impl.who, error, exc_info=error)
 
     def _new_manager(self) -> PluginManager:
         from qtasks_core.plugins import new_manager  # noqa: PLC0415  # as above
@@ -227,15 +285,22 @@ class Triggers:
 
 def _answer_now(impl: Implementation, values: dict[str, Any]) -> Any:
     try:
-        answer = impl.function(**{name: values[name] for name in impl.argnames})
+        answer = impl.call(values)
     except QTasksError:  # it says itself what is wrong
         raise
     except Exception as error:
-        raise PluginError(f"plugin {impl.plugin}: trigger {impl.trigger} raised {error!r}") from error
+        raise PluginError(f"{impl.who} raised {error!r}") from error
     if isinstance(answer, CoroutineType):  # a decorator may hide that a function is async
         answer.close()
-        raise PluginError(f"plugin {impl.plugin}: trigger {impl.trigger}: expected a value, got a coroutine")
+        raise PluginError(f"{impl.who}: expected a value, got a coroutine")
     return answer
+
+
+def _blame(impl: Implementation, error: Exception) -> None:
+    """Say in an error whose it is: its traceback, and so the record of the task that it fails, has the note."""
+    note = f"raised by {impl.who}"
+    if note not in getattr(error, "__notes__", ()):  # one object may be raised again and again
+        error.add_note(note)
 
 
 def _name_of(plugin: object, name: str | None, manager: PluginManager) -> str:

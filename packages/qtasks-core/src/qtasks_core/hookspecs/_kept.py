@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qtasks_core.contract import FINAL, Delivery, Outcome, TaskRecord
+from qtasks_core.contract import FINAL, Delivery, Outcome, TaskRecord, Versioned
 from qtasks_core.definition import TaskDefinition
 from qtasks_core.errors import PluginError
 from qtasks_core.options import Draft
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "ARGUMENTS",
     "DECLARED",
     "DELIVERY",
     "DRAFT",
@@ -25,6 +26,10 @@ __all__ = [
     "READ_RECORDS",
     "READ_TASK",
     "RECORD",
+    "RESULTS",
+    "SETTING",
+    "SETTINGS",
+    "VALUE",
     "Kept",
 ]
 
@@ -35,7 +40,7 @@ class Kept(NamedTuple):
     They are read before the chain, not from the old value afterwards: records and drafts can be changed in place.
     """
 
-    kind: type
+    kind: type | tuple[type, ...]
     what: str
     names: tuple[str, ...]
     read: Callable[[Any], tuple[object, ...]]
@@ -55,7 +60,7 @@ class Kept(NamedTuple):
             raise PluginError(f"{who}: expected {self.what}, got {type(value).__name__}")
         try:
             after = self.read(value)
-        except AttributeError as error:
+        except (AttributeError, TypeError) as error:
             raise PluginError(f"{who}: expected {self.what}, got {type(value).__name__}: {error}") from None
         if after == before:
             return
@@ -75,6 +80,45 @@ def _read_all(records: Sequence[TaskRecord]) -> tuple[object, ...]:
     return tuple([fields[index] for fields in read] for index in range(3))
 
 
+def _read_arguments(pair: Sequence[Any]) -> tuple[object, ...]:
+    """Read nothing: a call has no identity. Refuse what is no arguments."""
+    if len(pair) != 2:  # noqa: PLR2004  # a pair
+        raise TypeError(f"{len(pair)} items")
+    args, kwargs = pair
+    if not isinstance(args, (tuple, list)):
+        raise TypeError(f"args: expected a tuple or a list, got {type(args).__name__}")
+    if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
+        raise TypeError(f"kwargs: expected a mapping with texts as keys, got {type(kwargs).__name__}")
+    return ()
+
+
+def _read_setting(pair: Sequence[Any]) -> tuple[object, ...]:
+    if len(pair) != 2:  # noqa: PLR2004  # a pair
+        raise TypeError(f"{len(pair)} items")
+    key, value = pair
+    if not isinstance(key, str):
+        raise TypeError(f"key: expected a text, got {type(key).__name__}")
+    if not (value is None or isinstance(value, bytes)):
+        raise TypeError(f"value: expected bytes or None, got {type(value).__name__}")
+    return ()
+
+
+def _read_settings(values: Mapping[str, Any]) -> tuple[object, ...]:
+    for key, versioned in dict[Any, Any](values).items():
+        if not (isinstance(key, str) and isinstance(versioned, Versioned)):
+            raise TypeError(f"values: expected Versioned by text, got {key!r}: {type(versioned).__name__}")
+    return ()
+
+
+def _read_nothing(_: object) -> tuple[object, ...]:
+    return ()
+
+
+ARGUMENTS = Kept((tuple, list), "a pair of args and kwargs", (), _read_arguments)
+SETTING = Kept((tuple, list), "a pair of key and value", (), _read_setting)
+SETTINGS = Kept(Mapping, "values by key", (), _read_settings)
+VALUE = Kept((bytes, type(None)), "bytes or None", (), _read_nothing)
+RESULTS = Kept(list, "a list of results", (), _read_nothing)
 DRAFT = Kept(Draft, "a message", ("uuid",), lambda draft: (draft.uuid,))
 DELIVERY = Kept(
     Delivery,

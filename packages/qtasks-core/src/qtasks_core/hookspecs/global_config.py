@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtasks_core.hookspecs._marker import hookspec
+from qtasks_core.hookspecs._kept import SETTING, SETTINGS, VALUE
+from qtasks_core.hookspecs._marker import hookspec, keeps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,7 @@ def global_config_stop(global_config: GlobalConfig) -> None:
 
 
 @hookspec
+@keeps(SETTING)
 def global_config_set(global_config: GlobalConfig, key: str, value: bytes | None) -> tuple[str, bytes | None] | None:
     """Called when a value is about to be written, or with value None deleted.
 
@@ -55,6 +57,7 @@ def global_config_set(global_config: GlobalConfig, key: str, value: bytes | None
 
 
 @hookspec
+@keeps(VALUE)
 def global_config_get(global_config: GlobalConfig, key: str, value: bytes | None) -> bytes | None:
     """Called when a value was read.
 
@@ -63,6 +66,7 @@ def global_config_get(global_config: GlobalConfig, key: str, value: bytes | None
 
 
 @hookspec
+@keeps(SETTINGS)
 def global_config_get_all(
     global_config: GlobalConfig, values: Mapping[str, Versioned]
 ) -> Mapping[str, Versioned] | None:
@@ -73,6 +77,7 @@ def global_config_get_all(
 
 
 @hookspec
+@keeps(SETTINGS)
 def global_config_get_match(
     global_config: GlobalConfig, values: Mapping[str, Versioned]
 ) -> Mapping[str, Versioned] | None:

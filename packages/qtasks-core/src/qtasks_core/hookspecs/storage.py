@@ -61,9 +61,10 @@ def storage_add(storage: Results, record: TaskRecord) -> TaskRecord | None:
 @hookspec
 @keeps(RECORD)
 def storage_add_process(storage: Results, record: TaskRecord) -> TaskRecord | None:
-    """Called when status process is about to be written.
+    """Called when status process is about to be written, of a task that outlives a moment or was taken over.
 
-    Replaces record. Hot. Return a record, or None to leave it: its uuid, attempt and status may not change. Since 0.1.
+    Replaces record. Hot. Return a record, or None to leave it: its uuid, attempt and status may not change. One that
+    raises is logged, and the record is written as it was: the task runs already. Since 0.1.
     """
 
 
@@ -90,10 +91,11 @@ def storage_get_all(storage: Storage, tasks: Sequence[TaskRecord]) -> Sequence[T
 @hookspec
 @keeps(READ_RECORD)
 def storage_update(storage: Results, record: TaskRecord) -> TaskRecord | None:
-    """Called when a record that is there is about to be written anew.
+    """Called when the record of a task that will run again is about to be written anew: a retry, or a replay.
 
-    Replaces record. Not hot. Return a record, or None to leave it: its uuid, attempt and final status may not change.
-    Since 0.1.
+    Replaces record. Not hot. Goes after `worker_task_error_retry`, before `broker_update`. Return a record, or None to
+    leave it: its uuid, attempt and final status may not change. One that raises fails this task, or leaves the record
+    of a replay as it is. Since 0.1.
     """
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtasks_core.hookspecs._marker import hookspec
+from qtasks_core.hookspecs._kept import ARGUMENTS, RESULTS
+from qtasks_core.hookspecs._marker import hookspec, keeps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ __all__ = [
 
 
 @hookspec
+@keeps(ARGUMENTS)
 def task_executor_args_replace(
     task_executor: TaskExecutor,
     execution: Execution,
@@ -75,12 +77,14 @@ def task_executor_run_task(task_executor: TaskExecutor, execution: Execution, re
 
 
 @hookspec
+@keeps(RESULTS)
 def task_executor_run_task_gen(
     task_executor: TaskExecutor, execution: Execution, results: list[Any]
 ) -> list[Any] | None:
     """Called when a generator ended; *results* are the values that it yielded, as its handler returned them.
 
-    Replaces results. Hot. Goes before `task_executor_run_task`. Return a list, or None to leave it. Since 0.1.
+    Replaces results. Hot. Goes before `task_executor_run_task`. Return a list, or None to leave it: it is the task's
+    result, unless the generator returned a value of its own. Since 0.1.
     """
 
 

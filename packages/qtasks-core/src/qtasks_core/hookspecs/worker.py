@@ -80,7 +80,8 @@ def worker_task_error_retry(
 ) -> Outcome | None:
     """Called when a task failed and it is decided whether it is retried.
 
-    Replaces outcome. Not hot. Return an outcome of the same delivery, or None to leave it. Since 0.1.
+    Replaces outcome. Not hot. Return an outcome of the same delivery, or None to leave it. One that raises makes it an
+    error; the task is not run again. Since 0.1.
     """
 
 

@@ -49,7 +49,7 @@ class Announcer:
     """
 
     def __init__(self, app: App, engine: Engine, worker: DefaultWorker) -> None:
-        self._global_config = engine.global_config
+        self._shared_memory = engine.shared_memory
         self._key = f"{WORKER_PREFIX}{worker.name}"
         self._announcement = Announcement(
             name=worker.name,
@@ -64,12 +64,12 @@ class Announcer:
 
     async def run(self) -> None:
         """Announce the worker every 20 s until cancelled; a server that is away is tried again the next time."""
-        if self._global_config is None:
+        if self._shared_memory is None:
             return
         value = msgspec.json.encode(self._announcement)
         while True:
             try:
-                await self._global_config.put(self._key, value, _TTL_S)
+                await self._shared_memory.announce(self._key, self._announcement, value, _TTL_S)
                 await self._compare()
             except (ItemError, SendUnknownError) as error:
                 logger.debug("the worker could not announce itself: %s", error)
@@ -79,17 +79,17 @@ class Announcer:
 
     async def leave(self) -> None:
         """Take the announcement back."""
-        if self._global_config is None:
+        if self._shared_memory is None:
             return
         try:
-            await self._global_config.put(self._key, None)
+            await self._shared_memory.put(self._key, None)
         except Exception as error:  # noqa: BLE001  # a stop is held up by nothing
             logger.debug("the worker's announcement is left to expire: %s", error)
 
     async def _compare(self) -> None:
-        if self._global_config is None:
+        if self._shared_memory is None:
             return
-        for key, versioned in (await self._global_config.list(WORKER_PREFIX)).items():
+        for key, versioned in (await self._shared_memory.list(WORKER_PREFIX)).items():
             if key == self._key or versioned.value is None or key in self._warned:
                 continue
             other = _read(versioned.value)

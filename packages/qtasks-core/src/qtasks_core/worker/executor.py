@@ -28,6 +28,7 @@ _TRIGGERS = (
     "task_executor_before_execute",
     "task_executor_middlewares_execute",
     "task_executor_run_task",
+    "task_executor_run_task_gen",
     "task_executor_task_close",
 )
 _ASKED = "task_executor_run_task_trigger_error"
@@ -113,9 +114,24 @@ class TaskExecutor:
         generator = execution.function(*execution.args, **execution.kwargs)
         async with execution.yields() as yields:
             if execution.kind == "async generator":
-                return await run_async_generator(generator, handler, yields)
+                await run_async_generator(generator, handler, yields)
+                return await self.gathered(execution, yields, None)
             returned = await self.in_thread(run_generator, (generator, handler, yields, execution.is_stopped), {})
-            return yields.result(returned)
+            return await self.gathered(execution, yields, returned)
+
+    async def gathered(self, execution: Execution, yields: Any, returned: object) -> Any:
+        """Return the result of a generator that ended, after plugins have seen the values that it yielded.
+
+        Parameters:
+            execution: The run.
+            yields: Where its values went.
+            returned: What it returned; None: the values are the result.
+        """
+        if chain := self._chains.get("task_executor_run_task_gen"):
+            yields.kept = await self._triggers.replace(
+                chain, "results", task_executor=self, execution=execution, results=yields.kept
+            )
+        return yields.result(returned)
 
     def in_thread(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -164,26 +180,27 @@ class TaskExecutor:
             return await self._ask_plugins(execution, error)
 
     async def _replace_arguments(self, chain: tuple[Implementation, ...], execution: Execution) -> None:
-        for impl in chain:
-            args, kwargs = await self._triggers.replace(
-                (impl,),
-                "_",
-                _=(execution.args, execution.kwargs),
-                task_executor=self,
-                execution=execution,
-                args=execution.args,
-                kwargs=execution.kwargs,
-                args_info=execution.signature,
-            )
+        def changed(args: Any, kwargs: Any) -> tuple[Any, Any]:
             execution.args, execution.kwargs = tuple(args), dict(kwargs)
+            return execution.args, execution.kwargs
+
+        await self._triggers.replace_pair(
+            chain,
+            ("args", "kwargs"),
+            changed,
+            task_executor=self,
+            execution=execution,
+            args=execution.args,
+            kwargs=execution.kwargs,
+            args_info=execution.signature,
+        )
 
     async def _ask_plugins(self, execution: Execution, error: TaskPluginTriggerError) -> Any:
-        for impl in self._triggers.of(_ASKED):
-            values = {"task_executor": self, "execution": execution, "error": error, "_": error}
-            answer = await self._triggers.replace((impl,), "_", **values)
-            if answer is not error:
-                return answer
-        raise error
+        chain = self._triggers.of(_ASKED)
+        answer = await self._triggers.first(chain, error, task_executor=self, execution=execution, error=error)
+        if answer is error:
+            raise error
+        return answer
 
     async def _replace(self, name: str, execution: Execution, result: Any) -> Any:
         chain = self._chains[name]

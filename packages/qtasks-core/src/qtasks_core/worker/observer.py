@@ -10,7 +10,7 @@ import msgspec
 from qtasks_core.contract import FINAL, Retry
 
 if TYPE_CHECKING:
-    from qtasks_core.contract import Execution, Outcome, TaskExecutor, Worker
+    from qtasks_core.contract import Execution, Outcome, TaskExecutor, TaskRecord, Worker
     from qtasks_core.engine import Engine
     from qtasks_core.triggers import Implementation, Triggers
     from qtasks_core.worker.execution import TaskExecution
@@ -26,6 +26,7 @@ _TRIGGERS = (
     "broker_add_worker",
     "broker_remove_finished_task",
     "broker_update",
+    "storage_add_process",
     "task_executor_decode",
     "worker_add",
     "worker_execute_after",
@@ -56,6 +57,8 @@ class Observer:
         self._clock = engine.context.clock
         self.sees_written = any(chains[name] for name in _OF_WRITTEN)
         """A plugin wants to know of outcomes that are written."""
+        self.sees_marks = bool(chains["storage_add_process"])
+        """A plugin wants to see records of status process."""
 
     @classmethod
     def of(cls, triggers: Triggers, worker: Worker, engine: Engine) -> Observer | None:
@@ -88,6 +91,17 @@ class Observer:
         await self._notify("worker_outcome", outcome=outcome)
         if outcome.record is not None and outcome.record.status in FINAL:
             await self._notify("storage_remove_finished_task", storage=self._storage, record=outcome.record)
+
+    async def marked(self, record: TaskRecord) -> TaskRecord:
+        """Return a record of status process as plugins want it; where one raises it is written as it was."""
+        try:
+            changed: TaskRecord = await self._replace(
+                "storage_add_process", "record", msgspec.structs.replace(record), storage=self._storage
+            )
+        except Exception:  # the task runs, or may be final already: its mark fails nothing
+            logger.exception("task %s: status process is written without what a plugin wanted", record.uuid)
+            return record
+        return changed
 
     async def _run(self, executor: TaskExecutor, execution: TaskExecution) -> Any:
         execution.open()

@@ -72,6 +72,8 @@ class Runner:
     async def run(self, run: Run, execution: TaskExecution) -> None:
         """Run it to its end."""
         try:
+            if run.is_suspect:
+                await self._lifecycle.runs_again(execution.delivery)
             limit = execution.timeout
             if limit is None or execution.plan.keeps_time:
                 result = await self.result(execution)
@@ -83,10 +85,18 @@ class Runner:
             if ended is None:
                 self._over(run, None)
                 return
-            outcome = await self._lifecycle.failed(execution, error, ended)
+            outcome = await self._decided(execution, error, ended)
         if self.observer is not None:
             outcome = await self.observer.finished(execution, outcome, self._outcomes)
         self._over(run, outcome)
+
+    async def _decided(self, execution: TaskExecution, error: BaseException, ended: Outcome) -> Outcome:
+        """Return what plugins make of the end of a failed run; one that raises makes it an error."""
+        try:
+            return await self._lifecycle.failed(execution, error, ended)
+        except Exception as broken:
+            logger.exception("task %s ends with the error of a plugin that was asked for a retry", execution.task_name)
+            return self._outcomes.error(execution, broken, self._clock())
 
     async def _limited(self, execution: TaskExecution, limit: float) -> Any:
         try:

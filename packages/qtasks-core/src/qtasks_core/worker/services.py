@@ -44,7 +44,7 @@ class Services:
         self._components = {
             "broker": engine.broker,
             "storage": engine.storage,
-            "global_config": engine.global_config,
+            "global_config": engine.shared_memory,
             "worker": worker,
             "task_executor": task_executor,
         }

@@ -100,7 +100,7 @@ class DefaultWorker:
             write if keys is None else keys.freeing(write), buffer_limits(engine.config), self._free_slot
         )
         self._triggers = app.triggers
-        self._lifecycle = Lifecycle(app.triggers, self, engine.broker)
+        self._lifecycle = Lifecycle(app.triggers, self, engine.broker, engine.storage)
         self._runner = Runner(self._outcomes, self._intake, self._lifecycle, self._clock, self._over)
         self._runner.timed_out = self._look_at_threads
         self._runs: set[Run] = set()
@@ -110,8 +110,8 @@ class DefaultWorker:
             else None
         )
         self._slot_is_free = asyncio.Event()
-        answerer = Answerer(engine.global_config, name, self.queues, self._clock)
-        self._commands = Commands(engine.global_config, self.cancel, self._on_pause, answerer.answer)
+        answerer = Answerer(engine.shared_memory, name, self.queues, self._clock)
+        self._commands = Commands(engine.shared_memory, self.cancel, self._on_pause, answerer.answer)
         limits = engine.config.queue_concurrency if queue_concurrency is None else queue_concurrency
         self._quotas = Quotas(limits, self._runs)
         self._most_abandoned = engine.config.max_abandoned or concurrency
@@ -206,6 +206,8 @@ class DefaultWorker:
         self._runner.observer = observer = Observer.of(self._triggers, self, self._engine)
         if observer is not None and observer.sees_written:
             self._settler.written = partial(self._tell_written, observer)
+        if self._marker is not None:
+            self._marker.prepare = observer.marked if observer is not None and observer.sees_marks else None
 
     async def _end(self) -> None:
         await self._commands.stop()
@@ -361,6 +363,8 @@ class DefaultWorker:
             for run in known
             if run.delivery.envelope is not None
         ]
+        if self._marker is not None and self._marker.prepare is not None:
+            records = list(await asyncio.gather(*map(self._marker.prepare, records)))
         finals = await self._mark(self._storage, records)
         for run, final in zip(known, finals, strict=True):
             if final is not None:

@@ -131,7 +131,7 @@ class ProcessTaskExecutor(TaskExecutor):
             async def take(raw: bytes) -> None:
                 await yields.put(read(raw))
 
-            return yields.result(await self.in_process(execution, take))
+            return await self.gathered(execution, yields, await self.in_process(execution, take))
 
     async def in_process(self, execution: Execution, take: Callable[[bytes], Awaitable[None]]) -> Any:
         """Wait for a process, and run the task there.
