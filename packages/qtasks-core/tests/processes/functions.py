@@ -13,11 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
 from qtasks_core.aio import QueueTasks
+from qtasks_core.contract import Execution
 from qtasks_core.errors import Postpone, Retry
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, current_context
 from qtasks_core.worker.processes import ProcessTaskExecutor
@@ -311,6 +314,34 @@ async def tenfold_async(value: int) -> int:
 # ---------------------------------------------------------------- an app with its tasks, as a user has it
 
 app = QueueTasks("functions", "memory://")
+released: list[int] = []
+"""Process ids of what was released in this process."""
+
+
+class OfProcess:
+    """Provides the id of the process where it is provided, on a loop."""
+
+    def qtasks_register_injector(self, parameter: Parameter) -> OfProcess | None:
+        return self if parameter.name == "provided" else None
+
+    async def provide(self, execution: Execution, stack: AsyncExitStack) -> int:
+        await asyncio.sleep(0)
+        stack.callback(released.append, os.getpid())
+        return os.getpid()
+
+
+app.add_plugin(OfProcess())
+
+
+@app.task(executor=ProcessTaskExecutor)
+def provided_ids(provided: int, x: int) -> list[int]:
+    return [provided, os.getpid(), x, len(released)]
+
+
+@app.task(executor=ProcessTaskExecutor)
+async def provided_ids_async(x: int, provided: int) -> list[int]:
+    await asyncio.sleep(0)
+    return [provided, os.getpid(), x, len(released)]
 
 
 @app.task(executor=ProcessTaskExecutor)

@@ -97,6 +97,16 @@ async def test_contextvars_stay_where_they_are(app: QueueTasks, running: Running
 # ---------------------------------------------------------------- plugins
 
 
+async def test_what_plugins_provide_is_made_in_the_process(own_app: QueueTasks, running: Running) -> None:
+    """And released there when the function has returned, of a `def` and of an `async def`."""
+    async with running(own_app, concurrency=1):
+        for count, task in enumerate((functions.provided_ids, functions.provided_ids_async)):
+            call: Any = task
+            provided, process, number, released = await call.add_task(x=7).result(timeout=20)
+            assert (process, 7, count) == (provided, number, released)
+            assert os.getpid() != process
+
+
 def _plugin(**implementations: Callable[..., Any]) -> SimpleNamespace:
     return SimpleNamespace(**{name: hookimpl(function) for name, function in implementations.items()})
 
