@@ -1,4 +1,4 @@
-"""`qtasks add`: real calls; the app's module starts its own worker, so that memory:// has one."""
+"""`qtasks add`: real calls; the app's module starts a worker for those who wait, so that memory:// has one."""
 
 import json
 import subprocess
@@ -12,6 +12,7 @@ DEADLINE_S = 30.0
 
 SHOP = """
 import atexit
+import sys
 import threading
 from datetime import date
 from qtasks_core.blocking import QueueTasks
@@ -35,11 +36,13 @@ def fail() -> None:
 def hang() -> None:
     never.wait()
 
-# A daemon thread that comes back from its task while the interpreter ends may crash it: this one is waited for.
-worker = app.worker()
-worker.__enter__()
-atexit.register(worker.__exit__, None, None, None)
-atexit.register(never.set)  # called first: a task that was begun ends, so the worker has none to give back
+# Who does not wait may be gone before its task has begun, and no thread can be started for it any more.
+if "--wait" in sys.argv:
+    # A daemon thread that comes back from its task while the interpreter ends may crash it: this one is waited for.
+    worker = app.worker()
+    worker.__enter__()
+    atexit.register(worker.__exit__, None, None, None)
+    atexit.register(never.set)  # called first: a task that was begun ends, so the worker has none to give back
 """
 
 
