@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from qtasks_core.errors import Postpone
 from qtasks_core.worker.threads import ThreadRunner
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -87,6 +88,31 @@ async def test_more_jobs_than_threads_wait_their_turn(runner: ThreadRunner) -> N
     assert list(range(100)) == found
     assert 4 == most
     assert all(number - place < 4 for place, number in enumerate(begun))
+
+
+async def test_without_a_thread_a_job_is_postponed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, runner: ThreadRunner
+) -> None:
+    """The system has no more of them, or the interpreter ends: that is no fault of the task."""
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", _refused)
+        with pytest.raises(Postpone):
+            await runner.run(int, (), {})
+
+    assert "a thread for tasks cannot be started, 0 are there: can't start new thread" in caplog.text
+    assert 0 == await runner.run(int, (), {})
+
+
+async def test_the_threads_that_there_are_do_the_work(monkeypatch: pytest.MonkeyPatch, runner: ThreadRunner) -> None:
+    """When no further one can be started."""
+    await runner.run(int, (), {})
+    monkeypatch.setattr(threading.Thread, "start", _refused)
+
+    assert list(range(20)) == await asyncio.gather(*(runner.run(int, (number,), {}) for number in range(20)))
+
+
+def _refused(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 async def test_bursts_of_short_jobs_lose_no_answer() -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import threading
 from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.errors import Postpone
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = ["ThreadRunner"]
+
+logger = logging.getLogger("qtasks.worker")
+
+_NO_THREAD_S = 1.0
+"""How long a task is given back for that finds no thread."""
 
 
 class _Job:
@@ -62,11 +70,18 @@ class ThreadRunner:
         A caller that is cancelled stops waiting; a function that has begun goes on, for a thread cannot be stopped: its
         thread is abandoned and another takes its place. One that has not begun is never called: its task may have been
         given to another worker.
+
+        Raises:
+            Postpone: No thread can be started, and there is none: the system has no more, or the interpreter ends.
+            BaseException: What the function raises.
         """
         job = _Job(self._loop.create_future(), function, args, kwargs)
         self._busy += 1
         if self._busy > self._threads:
             self._start_thread()
+            if not self._threads:
+                self._busy -= 1
+                raise Postpone(delay=_NO_THREAD_S)
         self._jobs.put(job)
         try:
             result, error = await job.future
@@ -89,8 +104,13 @@ class ThreadRunner:
 
     def _start_thread(self) -> None:
         if self._busy > self._threads < self._most:
-            self._threads += 1
-            threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
+            thread = threading.Thread(target=self._work, name=f"{self._name}-{self._threads + 1}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # it says no more than that
+                logger.error("a thread for tasks cannot be started, %d are there: %s", self._threads, error)  # noqa: TRY400
+            else:
+                self._threads += 1
 
     def _leave(self, job: _Job) -> None:
         """Wait no more for a job: one that waits is never called, one that runs goes on in a thread of no account."""
