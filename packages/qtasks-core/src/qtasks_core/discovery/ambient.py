@@ -13,7 +13,7 @@ import difflib
 import logging
 import os
 import threading
-from inspect import isclass
+from inspect import isclass, ismodule
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtasks_core.discovery.entries import PLUGINS, check_api, entries
@@ -26,6 +26,7 @@ __all__ = ["Choice", "LoadedPlugin", "load_plugins", "plugin_of", "refuse_plugin
 
 logger = logging.getLogger("qtasks.plugins")
 
+_EXPECTED = "an object or a class with methods named after triggers, or a module with functions marked by hookimpl"
 _told: set[str] = set()
 _lock = threading.Lock()
 
@@ -117,23 +118,24 @@ def plugin_of(entry: Entry) -> Any:
     try:
         plugin = found() if isclass(found) else found
         is_plugin = _answers_triggers(plugin)
-        _try(plugin, entry.name)
+        if is_plugin:
+            _try(plugin, entry.name)
     except (Exception, SystemExit) as error:
         reason = str(error).removeprefix(f"{what}: ") if isinstance(error, ConfigError) else repr(error)
         raise PluginError(f"{where} cannot be used: {reason}") from error
     if not is_plugin:
-        raise PluginError(f"{where}: expected a module, an object or a class that answers triggers, got {found!r}")
+        raise PluginError(f"{where}: expected {_EXPECTED}, got {found!r}")
     return plugin
 
 
 def _answers_triggers(plugin: object) -> bool:
-    """Whether it has an implementation of a trigger, marked or by its name, or `trigger(name, **kwargs)` for all."""
     from qtasks_core import hookspecs  # noqa: PLC0415  # pluggy is loaded for plugins only
 
-    triggers = set(hookspecs.__all__)
-    return callable(getattr(plugin, "trigger", None)) or any(
-        name in triggers or hasattr(getattr(plugin, name, None), "qtasks_impl") for name in dir(plugin)
-    )
+    names = dir(plugin)
+    if any(hasattr(getattr(plugin, name, None), "qtasks_impl") for name in names):
+        return True
+    has_method = callable(getattr(plugin, "trigger", None)) or not set(hookspecs.__all__).isdisjoint(names)
+    return has_method and not ismodule(plugin)
 
 
 def _try(plugin: object, name: str) -> None:

@@ -1,0 +1,1 @@
+"""What installed distributions bring."""
