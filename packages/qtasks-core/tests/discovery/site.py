@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -47,7 +48,7 @@ class Site:
 
     def uninstall(self, distribution: str) -> None:
         """Take away what it brings; the module stays, unseen."""
-        (self.folder / f"{distribution.replace('-', '_')}-{VERSION}.dist-info" / "entry_points.txt").unlink()
+        shutil.rmtree(self.folder / f"{distribution.replace('-', '_')}-{VERSION}.dist-info")
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `qtasks` where the distributions are installed."""

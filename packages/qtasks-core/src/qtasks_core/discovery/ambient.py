@@ -22,11 +22,13 @@ from qtasks_core.errors import ConfigError, PluginError
 if TYPE_CHECKING:
     from qtasks_core.discovery.entries import Entry
 
-__all__ = ["Choice", "LoadedPlugin", "load_plugins", "plugin_of", "refuse_plugin"]
+__all__ = ["EXPECTED", "Choice", "LoadedPlugin", "load_plugins", "plugin_of", "refuse_plugin"]
 
 logger = logging.getLogger("qtasks.plugins")
 
-_EXPECTED = "an object or a class with methods named after triggers, or a module with functions marked by hookimpl"
+EXPECTED = "an object or a class with methods named after triggers, or a module with functions marked by hookimpl"
+"""What may be a plugin, as messages say it."""
+
 _told: set[str] = set()
 _lock = threading.Lock()
 
@@ -124,7 +126,7 @@ def plugin_of(entry: Entry) -> Any:
         reason = str(error).removeprefix(f"{what}: ") if isinstance(error, ConfigError) else repr(error)
         raise PluginError(f"{where} cannot be used: {reason}") from error
     if not is_plugin:
-        raise PluginError(f"{where}: expected {_EXPECTED}, got {found!r}")
+        raise PluginError(f"{where}: expected {EXPECTED}, got {found!r}")
     return plugin
 
 
