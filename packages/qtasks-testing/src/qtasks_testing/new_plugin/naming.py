@@ -12,7 +12,7 @@ __all__ = ["PREFIX", "PluginName", "checked_name"]
 
 PREFIX = "qtasks-"
 _FORM = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_MOST = 40  # characters: lines of the template that hold it stay within 120
+_MOST = 30  # characters: lines of the template that hold it stay within 120
 _OURS = frozenset({"core", "depends", "grpc", "kafka", "rabbitmq", "redis", "sqlite", "testing"})
 
 
@@ -31,10 +31,9 @@ class PluginName(NamedTuple):
         """What is imported: `qtasks_my_dir`."""
         return self.distribution.replace("-", "_")
 
-    @property
-    def camel(self) -> str:
-        """What classes begin with: `MyDir`."""
-        return "".join(part.capitalize() for part in self.text.split("-"))
+    def camel(self, *, without: str) -> str:
+        """Return what classes begin with: `MyDir`, also of my-dir-broker *without* its last word."""
+        return "".join(part.capitalize() for part in self.text.removesuffix(f"-{without}").split("-"))
 
 
 def checked_name(text: str, kind: Kind) -> PluginName:

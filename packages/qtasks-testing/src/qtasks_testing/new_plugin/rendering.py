@@ -12,6 +12,8 @@ from importlib.metadata import entry_points, version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from qtasks_core.cli.group import COMMANDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,8 +43,9 @@ class Kind(NamedTuple):
     needs: tuple[str, ...] = ()
 
     def taken(self) -> frozenset[str]:
-        """Return the names that its group has here already."""
-        return frozenset(point.name for point in entry_points(group=self.group))
+        """Return the names that are in use here already."""
+        own = COMMANDS if self.group == "qtasks.commands" else ()
+        return frozenset([*own, *(point.name for point in entry_points(group=self.group))])
 
 
 KINDS = {
@@ -50,7 +53,7 @@ KINDS = {
     for kind in (
         Kind("broker", "qtasks.brokers", "@CLASS@Broker", "A broker of QTasks for @NAME@://", ("msgspec>=0.19",)),
         Kind("command", "qtasks.commands", "command", "A command of QTasks: qtasks @NAME@", ("click>=8.1",)),
-        Kind("plugin", "qtasks", "plugin", "A plugin of QTasks that logs how long tasks run"),
+        Kind("plugin", "qtasks", "@CLASS@Plugin", "A plugin of QTasks that logs how long tasks run"),
         Kind("storage", "qtasks.storages", "@CLASS@Storage", "A storage of QTasks for @NAME@://"),
     )
 }
@@ -101,7 +104,7 @@ def _words(name: PluginName, kind: Kind) -> dict[str, str]:
         "@SUMMARY@": kind.summary,
         "@YEAR@": time.strftime("%Y"),
         "@MODULE@": name.module,  # after those that hold it
-        "@CLASS@": name.camel,
+        "@CLASS@": name.camel(without=kind.name),
         "@NAME@": name.text,
     }
 
