@@ -43,6 +43,7 @@ PAGES = sorted(
 NOT_EXECUTED: dict[str, str] = {}  # language: reason
 SERVERS = {"redis.md": ("redis-server", "redis-server")}  # page: its program, and the Debian package that has it
 STANDS_FOR = {
+    "pip install .": f"python {ROOT}/tests/pip_install.py site",  # pip wants a network, and would install it for all
     "scripts/demo": f"cd {ROOT}/examples && python -m wordcount --files 600",  # without a new .venv; .ci/run does that
     "scripts/test": f"test -x {ROOT}/scripts/test",  # which runs this very test
 }
@@ -170,7 +171,8 @@ def _keep_running(block: Block, folder: Path) -> Iterator[None]:
 @contextmanager
 def _started(shell: str, output: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
+    installed = os.pathsep.join(filter(None, [str(folder / "site"), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PATH": path, "PYTHONPATH": installed, "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
     command = ["/bin/sh", "-c", shell]
     with (
         output.open("wb") as out,

@@ -72,9 +72,10 @@ def test_a_lazy_command_must_be_a_click_command() -> None:
 
 
 def test_version_names_what_is_installed() -> None:
-    """`qtasks version`: each distribution of the project with its version, then the Python."""
+    """`qtasks version`: each distribution of the project, then the contract and the wire, then the Python."""
     lines = invoke("version").output.splitlines()
     assert f"qtasks-core {version('qtasks-core')}" in lines
+    assert lines[-2] == "qtasks_api 1, wire version 1.0"
     assert lines[-1].startswith(f"Python {sys.version_info.major}.{sys.version_info.minor}")
 
 

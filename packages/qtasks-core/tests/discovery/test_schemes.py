@@ -43,7 +43,7 @@ def test_a_registered_scheme_is_served_until_it_is_undone() -> None:
 
 
 def test_an_app_is_built_on_a_registered_scheme() -> None:
-    """All that is named is asked of it, and an app that was built goes on without it."""
+    """The broker and the storage that it comes with do the work."""
 
     class MyBroker(MemoryBroker):
         def __init__(self, url: str, context: Any) -> None:

@@ -39,7 +39,7 @@ def plugins(*, as_json: bool, strict: bool, no_color: bool) -> None:
     else:
         _print_tables(found, no_color=no_color)
         for name in found.missing:
-            click.echo(f"QTASKS_PLUGINS names {name!r}, which no installed package brings.")
+            click.echo(f"\nQTASKS_PLUGINS names {name!r}, which no installed package brings.")
     if strict and not found.is_sound:
         raise SystemExit(1)
 
@@ -51,12 +51,11 @@ def _print_tables(found: Survey, *, no_color: bool) -> None:
     console = Console(
         width=None if sys.stdout.isatty() else _WIDE, no_color=not is_coloured, highlight=False, emoji=False
     )
-    for title, extensions in (("Schemes", found.schemes), ("Plugins", found.plugins), ("Commands", found.commands)):
-        if extensions:
-            console.print(_table(title, extensions))
-        else:
-            console.print(f"{title}: none")
-        console.print()
+    with console.capture() as printed:
+        for title, extensions in (("Schemes", found.schemes), ("Plugins", found.plugins), ("Commands", found.commands)):
+            console.print(_table(title, extensions) if extensions else f"{title}: none")
+            console.print()
+    click.echo("\n".join(line.rstrip() for line in printed.get().rstrip().splitlines()), color=is_coloured)
 
 
 def _table(title: str, extensions: Iterable[Extension]) -> object:

@@ -31,7 +31,7 @@ SCHEME_EXTRAS = {
 """Scheme → extra of the `qtasks` distribution that brings it: for hints only."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9.+-]*")
-_NEAR_ENOUGH = 0.4  # a short name has few letters to share
+_NEAR_ENOUGH = 0.5  # a short name has few letters to share
 _registered: dict[tuple[str, str], Any] = {}
 
 
@@ -42,7 +42,7 @@ class RegisteredScheme(NamedTuple):
     factories: dict[str, Any]
 
     def undo(self) -> None:
-        """Take it back; apps that are built already keep what they have."""
+        """Take it back; what was built stays, but an app cannot build its components for a further event loop."""
         for part, factory in self.factories.items():
             if _registered.get((part, self.scheme)) is factory:
                 del _registered[part, self.scheme]
