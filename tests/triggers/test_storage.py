@@ -1,0 +1,89 @@
+"""The triggers around the storage, which no storage calls itself."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from qtasks.asyncio import QueueTasks
+from qtasks_core.task import Task
+from qtasks_testing.polling import eventually
+from triggers.noting import PATIENCE_S, noting
+
+
+@pytest.mark.fires("storage_start", "storage_stop")
+async def test_the_life_of_a_storage_is_told(app: QueueTasks) -> None:
+    """It starts before the broker and stops after it."""
+    notes = noting(app, "storage_start", "broker_start", "broker_stop", "storage_stop")
+    await app.add_task("elsewhere")
+    storage = app.core.engine().storage
+    await app.stop()
+
+    assert ["storage_start", "broker_start", "broker_stop", "storage_stop"] == notes.order
+    assert {"storage": storage} == notes.one("storage_start") == notes.one("storage_stop")
+
+
+@pytest.mark.fires("storage_add")
+async def test_the_record_of_a_new_task_may_be_changed(app: QueueTasks) -> None:
+    """Before it enters a batch; of a waiting task the message is the record where one server has both."""
+    notes = noting(app, storage_add=lambda record: msgspec.structs.replace(record, reason="noted"))
+    task = await app.add_task("elsewhere")
+
+    given = notes.one("storage_add")
+    assert (app.core.engine().storage, task.uuid, "new") == (
+        given["storage"],
+        given["record"].uuid,
+        given["record"].status,
+    )
+    assert "noted" == task.record.reason
+    await app.stop()
+
+
+@pytest.mark.fires("storage_add_process")
+@pytest.mark.parametrize("records", ["with the broker", "elsewhere"])
+async def test_the_mark_of_a_task_that_runs_may_be_changed(app: QueueTasks, records: str) -> None:
+    """It is written for tasks that outlive a moment; a server that has marked the task by itself keeps its own mark."""
+    if records == "elsewhere":
+        app = QueueTasks("elsewhere", app.core.broker_url, storage_url="memory://records")
+    notes = noting(app, storage_add_process=lambda record: msgspec.structs.replace(record, worker="somewhere"))
+    go = asyncio.Event()
+
+    @app.task
+    async def job() -> None:
+        await go.wait()
+
+    async with app.worker():
+        task = await job.add_task()
+        given = await eventually(lambda: notes.of("storage_add_process"), timeout_s=PATIENCE_S)
+        storage = app.core.engine().storage
+        if records == "elsewhere":
+            await eventually(lambda: _marked_by(task, "somewhere"), timeout_s=PATIENCE_S)
+        go.set()
+        await task.wait(timeout=PATIENCE_S)
+
+    assert storage is given[0]["storage"]
+    assert (task.uuid, "process") == (given[0]["record"].uuid, given[0]["record"].status)
+
+
+async def _marked_by(task: Task[None], worker: str) -> bool:
+    await task.refresh()
+    return ("process", worker) == (task.status, task.worker)
+
+
+@pytest.mark.fires("storage_remove_finished_task")
+async def test_a_final_record_that_was_written_is_told(app: QueueTasks) -> None:
+    """After `worker_outcome`, when others can read it."""
+    notes = noting(app, "worker_outcome", "storage_remove_finished_task")
+
+    @app.task
+    async def job() -> int:
+        return 7
+
+    async with app.worker():
+        task = await job.add_task()
+        await task.wait(timeout=PATIENCE_S)
+        storage = app.core.engine().storage
+
+    assert ["worker_outcome", "storage_remove_finished_task"] == notes.order
+    given = notes.one("storage_remove_finished_task")
+    assert (storage, task.uuid, "success") == (given["storage"], given["record"].uuid, given["record"].status)
