@@ -59,7 +59,7 @@ class Trigger(NamedTuple):
 
 def triggers() -> list[Trigger]:
     """Return all triggers, component by component, each in the order of its declaration."""
-    fired = tests()
+    fired = firing()
     names = sorted(hookspecs.__all__, key=lambda name: (COMPONENTS.index(component(name)), _place(name)))
     return [_trigger(name, fired.get(name, [])) for name in names]
 
@@ -69,7 +69,7 @@ def component(name: str) -> str:
     return next(one for one in COMPONENTS if name.startswith(f"{one}_"))
 
 
-def tests() -> dict[str, list[str]]:
+def firing() -> dict[str, list[str]]:
     """Return the tests that fire each trigger, as MODULE::TEST."""
     found: dict[str, list[str]] = {}
     for path in sorted(TESTS.glob("test_*.py")):
@@ -181,7 +181,7 @@ if __name__ == "__main__":
 
 ```console
 $ python shop.py
-6
+6.0
 ```
 
 - Arguments are given by name, and a plugin takes those that it needs. It is a `def`, which is called on the event loop

@@ -3,7 +3,7 @@
 import pytest
 
 from qtasks_core import hookspecs
-from triggers.page import FIRST, PAGE, component, page, tests, triggers
+from triggers.page import FIRST, PAGE, component, firing, page, triggers
 
 LATER = {"stats_inspect", "storage_delete_finished_tasks", "storage_get_all"}
 
@@ -15,14 +15,14 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_each_trigger_is_fired_by_a_test() -> None:
     """A test says by `@pytest.mark.fires` which triggers it fires; none is of a trigger that is not declared."""
-    assert set(hookspecs.__all__) - LATER == set(tests())
+    assert set(hookspecs.__all__) - LATER == set(firing())
 
 
 def test_a_trigger_is_fired_where_its_component_is_tested() -> None:
     """Or beside its twin: tests of a broker's trigger may fire the storage's of the same point."""
     modules = {f"test_{component(name)}.py" for name in hookspecs.__all__} | {"test_app.py"}
 
-    assert set() == {test.partition("::")[0] for fired in tests().values() for test in fired} - modules
+    assert set() == {test.partition("::")[0] for fired in firing().values() for test in fired} - modules
 
 
 @pytest.mark.parametrize("one", triggers(), ids=lambda one: one.name)
