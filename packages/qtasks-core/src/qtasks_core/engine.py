@@ -26,7 +26,7 @@ from qtasks_core.unique_keys import UniqueKeys, keeps_unique_keys
 from qtasks_core.writes import add_writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
     from uuid import UUID
 
     from qtasks_core.components import Components
@@ -163,27 +163,35 @@ class Engine:
 
     async def add_many(self, drafts: Sequence[Draft]) -> list[TaskRecord | Exception]:
         """Send many tasks in as few writes as possible; return a record or an error for each, as `add` would."""
-        is_heard = self._is_heard
-        if is_heard:
+        if self._is_heard or any(draft.unique_key is not None for draft in drafts):
             prepared = [await self._try_prepare(draft) for draft in drafts]
+            sent = [(place, one) for place, one in enumerate(prepared) if not isinstance(one, Exception)]
+            answers = await self._submit_many([addition for _, addition in sent])
         else:
-            prepared = [self._try_encode(draft) for draft in drafts]
-        additions = [one for one in prepared if not isinstance(one, Exception)]
-        answers = iter(await self._submit_many(additions))
-        results: list[TaskRecord | Exception] = []
-        for draft, one in zip(drafts, prepared, strict=True):
-            if isinstance(one, Exception):
-                results.append(one)
-                continue
-            answer = next(answers)
-            if answer is None and not is_heard:
-                results.append(one[0])
+            prepared, sent = [], []
+            answers = await self._adds.submit_many(
+                self._made_while_sent(drafts, prepared, sent), self.config.send_timeout
+            )
+        results: list[TaskRecord | Exception] = [one if isinstance(one, Exception) else one[0] for one in prepared]
+        for (place, addition), answer in zip(sent, answers, strict=True):
+            if answer is None and not self._is_heard:
                 continue
             try:
-                results.append(await self._added(one, draft, answer))
+                results[place] = await self._added(addition, drafts[place], answer)
             except Exception as error:  # noqa: BLE001  # one task's error is its own
-                results.append(error)
+                results[place] = error
         return results
+
+    def _made_while_sent(
+        self, drafts: Sequence[Draft], prepared: list[Addition | Exception], sent: list[tuple[int, Addition]]
+    ) -> Iterator[tuple[Addition, int]]:
+        """Yield what is written, and keep it: those that cannot be encoded beside the others."""
+        for place, draft in enumerate(drafts):
+            one = self._try_encode(draft)
+            prepared.append(one)
+            if not isinstance(one, Exception):
+                sent.append((place, one))
+                yield one, len(one[1].body)
 
     async def get(self, uuid: UUID) -> TaskRecord | None:
         """Return the record of a task as plugins show it, None when nothing is known of it.

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterable, Sized
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -124,17 +124,18 @@ class GroupCommit(Generic[T]):
             entry.dropped = True
             raise
 
-    async def submit_many(self, items: Sequence[tuple[T, int]], timeout_s: float) -> list[Exception | None]:
+    async def submit_many(self, items: Iterable[tuple[T, int]], timeout_s: float) -> list[Exception | None]:
         """Write many items, in as few writes as the bounds allow; return one error or None for each.
 
-        A caller that is cancelled takes back what no write holds yet, as with `submit`.
+        They are asked for while the writes go on. A caller that is cancelled takes back what no write holds yet, as
+        with `submit`.
 
         Parameters:
             items: Pairs of what to write and its bytes.
             timeout_s: Seconds that each waits for room and for the server.
         """
-        answers: list[Exception | None] = [None] * len(items)
-        left = len(items)
+        answers: list[Exception | None] = []
+        left = 1  # not all are here yet
         finished: asyncio.Future[None] = self._loop.create_future()
 
         def answered(index: int, error: Exception | None) -> None:
@@ -145,18 +146,19 @@ class GroupCommit(Generic[T]):
                 finished.set_result(None)
 
         entries: list[_Entry[T]] = []
+        deadline = self._loop.time() + timeout_s
         try:
             for index, (item, size) in enumerate(items):
-                deadline = self._loop.time() + timeout_s
+                if index % self._limits.flush_items == 0:  # let these be written while the next ones are made
+                    await asyncio.sleep(0)
+                    deadline = self._loop.time() + timeout_s
+                answers.append(None)
+                left += 1
                 entry = _Entry(item, size, partial(answered, index), deadline)
-                try:
-                    if not self._room.try_take(size):
-                        await self._wait_for_room(size, deadline)
-                except SendRefusedError as error:
-                    entry.done(error)
-                else:
+                if self._room.try_take(size) or await self._finds_room(entry, deadline):
                     entries.append(entry)
                     self._enter(entry)
+            left -= 1
             if left:
                 await finished
         except asyncio.CancelledError:
@@ -196,6 +198,14 @@ class GroupCommit(Generic[T]):
                 f"the buffer of {self._name} was full (buffer_items {self._limits.buffer_items}, buffer_bytes "
                 f"{self._limits.buffer_bytes}) for the whole send_timeout: the server is away or too slow"
             ) from None
+
+    async def _finds_room(self, entry: _Entry[T], deadline: float) -> bool:
+        try:
+            await self._wait_for_room(entry.size, deadline)
+        except SendRefusedError as error:
+            entry.done(error)
+            return False
+        return True
 
     def _enter(self, entry: _Entry[T]) -> None:
         if self._is_closed:

@@ -21,6 +21,7 @@ _PART_BYTES = 10
 _PARTS = 64
 _random_parts: list[int] = []
 _new = object.__new__
+_UNKNOWN = SafeUUID.unknown
 _set_int, _set_safety = (vars(UUID)[slot].__set__ for slot in ("int", "is_safe"))  # UUID(…) takes three times as long
 _USERINFO = re.compile(r"((?:^|:)//[^/?#@:]*:).*@", re.DOTALL)  # greedy: a password may hold anything, also unescaped
 _SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:password|passwd|secret|token)=)[^&#]*", re.IGNORECASE)
@@ -46,7 +47,7 @@ def new_uuid() -> UUID:
         random = _more_random_parts()
     found = _new(UUID)
     _set_int(found, time.time_ns() // 1_000_000 << 80 | random)
-    _set_safety(found, SafeUUID.unknown)
+    _set_safety(found, _UNKNOWN)
     return found
 
 

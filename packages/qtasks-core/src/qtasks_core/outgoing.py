@@ -89,6 +89,7 @@ class DraftEncoder:
 
     def __init__(self, serializer: Serializer, config: QueueConfig) -> None:
         self._serializer = serializer
+        self._no_kwargs = serializer.encode({})
         self._max_depth = config.max_depth
         self._max_bytes = config.max_message_bytes
         self._flat_bytes = config.max_depth if tells_depth(serializer.codec) else -1
@@ -109,7 +110,7 @@ class DraftEncoder:
         message = Message(
             draft.task_name,
             self._encode(draft, "arguments", draft.args),
-            self._encode(draft, "keyword arguments", draft.kwargs),
+            self._encode(draft, "keyword arguments", draft.kwargs) if draft.kwargs else self._no_kwargs,
             self._serializer.codec,
             draft.timeout_s,
             ttl_s,
