@@ -28,8 +28,9 @@ def test_help_lists_every_command_with_its_summary() -> None:
     """`qtasks --help` shows name and summary of each command, and how to name an app."""
     result = invoke("--help")
     assert result.exit_code == 0
-    lines = [line.split(maxsplit=1) for line in result.output.split("Commands:\n")[1].splitlines()]
-    assert {line[0]: line[1] for line in lines[: len(COMMANDS)]} == {
+    lines = result.output.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    listed = dict(line.split(maxsplit=1) for line in lines)
+    assert {name: listed.get(name) for name in COMMANDS} == {
         name: command.summary for name, command in COMMANDS.items()
     }
     assert "-A, --app MODULE:ATTRIBUTE" in result.output
@@ -98,3 +99,12 @@ def test_the_core_can_be_run_as_a_module() -> None:
     command = [sys.executable, "-m", "qtasks_core", "--help"]
     done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=DEADLINE_S)
     assert done.stdout.startswith("Usage: python -m qtasks_core")
+
+
+def test_a_command_of_a_package_that_is_missing_gets_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is merely spelled like it is suggested."""
+    monkeypatch.setattr("qtasks_core.cli.group.commands", lambda _: {})
+    result = invoke("new-plugin", "mine")
+    assert result.exit_code == 2
+    assert 'needs a package that is not installed: pip install "qtasks[testing]"' in " ".join(result.output.split())
+    assert "Did you mean" not in result.output

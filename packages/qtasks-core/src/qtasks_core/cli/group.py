@@ -49,6 +49,9 @@ COMMANDS = {
     "version": LazyCommand("qtasks_core.cli.version", "version", "Print the versions of what is installed."),
 }
 
+EXTRA_COMMANDS = {"new-plugin": ("testing", "Write a broker, a storage, a plugin or a command to start from.")}
+"""Command of another package of this project → extra of `qtasks` that brings it, and what the overview says of it."""
+
 
 class CommandGroup(click.Group):
     """A click group over `LazyCommand`s and the commands of other packages: only the command that runs is imported."""
@@ -77,10 +80,16 @@ class CommandGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if not near or near[0] in error.message:
+            hint = self._hint(ctx, args[0])
+            if not hint or "Did you mean" in error.message:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise click.UsageError(f"{error.message} {hint}", ctx) from None
+
+    def _hint(self, ctx: click.Context, name: str) -> str:
+        if name in EXTRA_COMMANDS:
+            return f'It needs a package that is not installed: pip install "qtasks[{EXTRA_COMMANDS[name][0]}]"'
+        near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+        return f"Did you mean {near[0]!r}?" if near else ""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the overview from the summaries; nothing is imported for it."""
@@ -94,7 +103,7 @@ class CommandGroup(click.Group):
             return self.lazy_commands[name].summary
         brought = commands(self.lazy_commands).get(name)
         if brought is not None:
-            return _summary_of(brought)
+            return EXTRA_COMMANDS[name][1] if name in EXTRA_COMMANDS else _summary_of(brought)
         command = super().get_command(ctx, name)
         return command.get_short_help_str() if command else ""
 
