@@ -261,6 +261,7 @@ class DeadLetterSuite(FeatureSuite):
         async with stage.worker(app):
             task = await count.add_task()
             await task.wait(stage.patience_s)
+            await eventually(lambda: _letters(app), stage.patience_s)
             is_closed = False
             await app.dead_letters.replay()
             again = await self._handle(app, task)

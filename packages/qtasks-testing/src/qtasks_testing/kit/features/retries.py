@@ -265,7 +265,7 @@ class RetrySuite(FeatureSuite):
             await other.add_task().result(stage.patience_s)
             await added.wait(stage.patience_s)
 
-            assert await _dead(app) == [(added.uuid, "ValueError: not yet")]
+        assert await _dead(app) == [(added.uuid, "ValueError: not yet")]
 
     @requires(DEAD_LETTERS)
     async def test_it_is_not_kept_where_the_task_does_not_want_it(self, stage: Stage) -> None:
@@ -281,7 +281,7 @@ class RetrySuite(FeatureSuite):
             for one in added:
                 await one.wait(stage.patience_s)
 
-            assert [uuid for uuid, _ in await _dead(app)] == [added[1].uuid]
+        assert [uuid for uuid, _ in await _dead(app)] == [added[1].uuid]
 
     @pytest.mark.parametrize("where", ["loop", "thread"])
     async def test_the_stream_of_a_further_attempt_begins_anew_with_a_mark(self, stage: Stage, where: str) -> None:
