@@ -1,7 +1,9 @@
 """What users get: wheels, built from the source archives and installed into a fresh environment, run a first app."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,3 +113,39 @@ def test_the_first_app_of_the_readme_runs(python: Path, project: Path, worker: s
 def test_the_same_runs_with_await(python: Path, project: Path) -> None:
     """The async face of another program reaches the tasks of the same worker."""
     assert _run([python, "calls.py"], cwd=project) == "3\n[3, 7, 11]\n"
+
+
+APP_OF_A_NEW_BROKER = """
+from qtasks import QueueTasks
+
+app = QueueTasks("new", "mine://", storage_url="memory://")
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+with app.worker():
+    print(add.add_task(1, 2).result(timeout=30))
+app.stop()
+"""
+
+
+def test_a_new_plugin_is_used_by_its_url(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """What `qtasks new-plugin` writes is built, installed beside the wheels, and serves its scheme."""
+    python = tmp_path / "fresh/bin/python"
+    qtasks = python.with_name("qtasks")
+    _run([sys.executable, "-m", "venv", tmp_path / "fresh"])
+    pip = [python, "-m", "pip"]
+    _run([*pip, "install", "--quiet", *(wheels[name] for name in (*INSTALLED, "qtasks_testing"))])
+    _run([qtasks, "new-plugin", "mine", "--kind", "broker"], cwd=tmp_path)
+    _run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path / "dist", tmp_path / "qtasks-mine"])
+    _run([*pip, "install", "--quiet", "--no-index", *(tmp_path / "dist").glob("*.whl")])
+    shutil.rmtree(tmp_path / "qtasks-mine")
+    (tmp_path / "app.py").write_text(APP_OF_A_NEW_BROKER, encoding="utf-8")
+
+    assert _run([python, "app.py"], cwd=tmp_path) == "3\n"
+    schemes = json.loads(_run([qtasks, "plugins", "--json"], cwd=tmp_path))["schemes"]
+    (mine,) = [(one["part"], one["distribution"], one["state"]) for one in schemes if one["name"] == "mine"]
+    assert mine == ("broker", "qtasks-mine", "available")
