@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
@@ -33,6 +31,10 @@ def invoke(*args: str) -> Result:
     return CliRunner().invoke(qtasks, args)
 
 
+def lines_of(result: Result) -> list[str]:
+    return [" ".join(line.split()) for line in result.output.splitlines()]
+
+
 def test_a_command_of_another_package_runs(site: Site) -> None:
     """With its options; it is told which app `-A` names."""
     site.install("fake-one", COMMAND, "qtasks.commands: hello = hello")
@@ -49,8 +51,9 @@ def test_the_overview_says_whose_it_is_and_imports_nothing(site: Site) -> None:
     result = invoke("--help")
 
     assert 0 == result.exit_code
-    assert re.search(r"^  hello +\(fake-one 2.5\) Says hello to all.$", result.output, re.MULTILINE)
-    assert re.search(r"^  mute +\(fake-two 2.5\)$", result.output, re.MULTILINE)
+    lines = lines_of(result)
+    assert "hello (fake-one 2.5) Says hello to all." in lines
+    assert "mute (fake-two 2.5)" in lines
     assert all(name in result.output for name in COMMANDS)
 
 
@@ -72,7 +75,7 @@ def test_two_of_one_name_are_an_error_when_it_runs(site: Site) -> None:
     site.install("fake-two", COMMAND, "qtasks.commands: hello = hello")
     result = invoke("hello")
 
-    assert re.search(r"^  hello +\(fake-one 2.5 and fake-two 2.5\)$", invoke("--help").output, re.MULTILINE)
+    assert "hello (fake-one 2.5 and fake-two 2.5)" in lines_of(invoke("--help"))
     assert 2 == result.exit_code
     text = "command hello: more than one distribution brings it: fake-one 2.5, fake-two 2.5; uninstall one"
     assert f"Error: {text}\n" == result.output

@@ -53,7 +53,7 @@ def test_what_works_is_listed_with_where_it_is_from(site: Site) -> None:
     scheme = {"name": "one+tls", "part": "broker", "entry_point": "fake_one:Part", "state": "available"}
     assert [scheme | common] == [one for one in found["schemes"] if one["distribution"] == "fake-one"]
     plugin = {"name": "one", "part": None, "entry_point": "fake_one:Plugin", "state": "loaded"}
-    assert [plugin | common] == found["plugins"]
+    assert [plugin | common] == [one for one in found["plugins"] if one["distribution"] == "fake-one"]
     command = {"name": "hello", "part": None, "entry_point": "fake_one:hello", "state": "available"}
     assert [command | common] == [one for one in found["commands"] if one["distribution"] == "fake-one"]
     assert [] == found["missing"]
@@ -111,7 +111,8 @@ def test_what_is_asked_for_and_missing_is_told(site: Site, monkeypatch: pytest.M
 def test_the_table_has_a_line_for_each(site: Site) -> None:
     """Where nobody looks a row is one line, so that it can be searched."""
     site.install("fake-one", PLUGIN, "qtasks: one = Plugin")
-    site.install("fake-two", "raise ValueError('[red]no')", "qtasks.global_configs: two = Part")
+    points = "qtasks.global_configs: two = Part", "qtasks.commands: two = two"
+    site.install("fake-two", "raise ValueError('[red]no')", *points)
     result = invoke()
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
 
@@ -120,7 +121,14 @@ def test_the_table_has_a_line_for_each(site: Site) -> None:
     said = "broken: cannot be loaded: ValueError('[red]no')"
     assert f"two:// global config fake-two 2.5 fake_two:Part {said}" in lines
     assert "one fake-one 2.5 fake_one:Plugin loaded" in lines
-    assert any(line.startswith("Commands") for line in lines)
+    assert f"two fake-two 2.5 fake_two:two {said}" in lines
+
+
+def test_without_plugins_the_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind of which there is none is no empty table."""
+    monkeypatch.setattr("qtasks_core.discovery.survey.entries", lambda group: [])
+
+    assert "Schemes: none\n\nPlugins: none\n\nCommands: none\n" == invoke().stdout
 
 
 def test_strict_ends_with_1_where_something_is_broken(site: Site) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from qtasks_core.discovery.fitting import API_VERSION, unmet_requirement
 from qtasks_core.errors import PluginError
@@ -29,7 +31,8 @@ _Stamp = tuple[tuple[str, int], ...]
 _scanned: tuple[_Stamp, tuple[Entry, ...]] | None = None
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """One entry point, and the distribution that has it."""
 
     group: str
@@ -66,13 +69,16 @@ class Entry(NamedTuple):
                 and entry point, and is chained to the cause.
         """
         where = f"{what} {self.origin}"
-        unmet = unmet_requirement(self.point.dist)
-        if unmet is not None:
-            raise PluginError(f"{where} {unmet}; install releases that fit together")
+        if self._unmet is not None:
+            raise PluginError(f"{where} {self._unmet}; install releases that fit together")
         try:
             return self.point.load()
         except (Exception, SystemExit) as error:
             raise PluginError(f"{where} cannot be loaded: {error!r}") from error
+
+    @cached_property
+    def _unmet(self) -> str | None:
+        return unmet_requirement(self.point.dist)
 
 
 def check_api(where: str, found: object) -> None:
