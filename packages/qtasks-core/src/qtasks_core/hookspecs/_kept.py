@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qtasks_core.contract import FINAL, Delivery, Outcome, TaskRecord, Versioned
 from qtasks_core.definition import TaskDefinition
 from qtasks_core.errors import PluginError
+from qtasks_core.hookspecs._fields import misfit, misfit_of_all, misfit_of_delivery, misfit_of_outcome
 from qtasks_core.options import Draft
 from qtasks_core.task import TaskSnapshot
 
@@ -44,6 +45,8 @@ class Kept(NamedTuple):
     what: str
     names: tuple[str, ...]
     read: Callable[[Any], tuple[object, ...]]
+    misfit: Callable[[Any], str | None] | None = None
+    """Tells which field is not of its type."""
 
     def check(self, before: tuple[object, ...], value: object, who: str) -> None:
         """Compare what a plugin made of a value with what it was.
@@ -62,6 +65,8 @@ class Kept(NamedTuple):
             after = self.read(value)
         except (AttributeError, TypeError) as error:
             raise PluginError(f"{who}: expected {self.what}, got {type(value).__name__}: {error}") from None
+        if self.misfit is not None and (problem := self.misfit(value)) is not None:
+            raise PluginError(f"{who}: {self.what}: {problem}")
         if after == before:
             return
         name, old, new = next(
@@ -119,17 +124,18 @@ SETTING = Kept((tuple, list), "a pair of key and value", (), _read_setting)
 SETTINGS = Kept(Mapping, "values by key", (), _read_settings)
 VALUE = Kept((bytes, type(None)), "bytes or None", (), _read_nothing)
 RESULTS = Kept(list, "a list of results", (), _read_nothing)
-DRAFT = Kept(Draft, "a message", ("uuid",), lambda draft: (draft.uuid,))
+DRAFT = Kept(Draft, "a message", ("uuid",), lambda draft: (draft.uuid,), misfit)
 DELIVERY = Kept(
     Delivery,
     "a delivery",
     ("uuid", "attempt", "queue", "token"),
     attrgetter("envelope.uuid", "envelope.attempt", "envelope.queue", "token"),
+    misfit_of_delivery,
 )
 EXECUTION = Kept(object, "an execution", ("delivery",), lambda execution: (execution.delivery,))
-OUTCOME = Kept(Outcome, "an outcome", ("delivery",), lambda outcome: (outcome.delivery,))
-RECORD = Kept(TaskRecord, "a record", ("uuid", "attempt", "status"), attrgetter("uuid", "attempt", "status"))
+OUTCOME = Kept(Outcome, "an outcome", ("delivery",), lambda outcome: (outcome.delivery,), misfit_of_outcome)
+RECORD = Kept(TaskRecord, "a record", ("uuid", "attempt", "status"), attrgetter("uuid", "attempt", "status"), misfit)
 DECLARED = Kept(TaskDefinition, "a task", ("name", "function"), attrgetter("name", "function"))
 READ_TASK = Kept(TaskSnapshot, "a task", ("uuid", "attempt", "final status"), _read_final)
-READ_RECORD = Kept(TaskRecord, "a record", ("uuid", "attempt", "final status"), _read_final)
-READ_RECORDS = Kept(Sequence, "records", ("uuids", "attempts", "final statuses"), _read_all)
+READ_RECORD = Kept(TaskRecord, "a record", ("uuid", "attempt", "final status"), _read_final, misfit)
+READ_RECORDS = Kept(Sequence, "records", ("uuids", "attempts", "final statuses"), _read_all, misfit_of_all)
