@@ -33,7 +33,7 @@ OF_RESULTS = ["task_executor_run_task", "task_executor_after_execute_result_repl
 MARK = "storage_add_process"  # the task runs already: nothing fails it
 
 
-def uuid_of(given: dict[str, Any]) -> UUID | None:
+def uuid_of(given: dict[str, Any]) -> Any:
     """Return which task a trigger is called for."""
     if "execution" in given:
         return given["execution"].uuid
