@@ -37,7 +37,8 @@ class Subject(NamedTuple):
         back_door: Returns the uuids of the waiting messages (ready and delayed) of a context's namespace, by another
             way than the component's own methods, so that sending is not judged by receiving alone.
         wrong_urls: URLs that the constructors refuse with a ConfigError.
-        movable_clock: Whether the backend goes by `context.clock()`; else tests wait, and some are skipped.
+        movable_clock: Whether the backend goes by `context.clock()`; else tests wait, and some are skipped. A shared
+            object that sleeps until a time may have a method `touch()`, called when a test has moved the clock.
         durable: Whether data outlives all objects of the process.
         identity: Whether send() answers AlreadyExists for a uuid that is there.
         due_within_s: Seconds within which the server does not tell due times apart; 0 where it keeps their order.
