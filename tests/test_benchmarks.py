@@ -52,6 +52,13 @@ def test_the_micro_benchmarks_print_times() -> None:
     assert ["single_calls", "async_tasks", "thread_tasks"] == [line.split()[0] for line in printed.splitlines()]
 
 
+def test_what_triggers_cost_is_printed() -> None:
+    """Each measure with its time, then what follows from them."""
+    printed = run("triggers.py", "--rounds", "1", "--tasks", "500").splitlines()
+    assert ["no_plugin", "never_called", "one_def", "ten_defs"] == [line.split()[0] for line in printed[:4]]
+    assert 12 == len(printed)
+
+
 @pytest.mark.parametrize(("subject", "measure"), [("floor", "drain"), ("qtasks", "drain"), ("qtasks", "bulk")])
 def test_a_subject_on_redis_tells_what_the_server_did(
     subject: str, measure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -29,6 +29,9 @@ def compiled(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[[
     if len(places) == 1:
         (only,) = places
         return lambda values: function(values[only])
+    if len(places) == 2:  # noqa: PLR2004  # as most are
+        one, two = places
+        return lambda values: function(values[one], values[two])
     chosen = itemgetter(*places)
     return lambda values: function(*chosen(values))
 

@@ -87,7 +87,4 @@ class SharedMemory:
         if not (chain := self._triggers.of("global_config_set")):
             return key, value
         given: dict[str, Any] = {"global_config": self.component, "key": key, "value": value}
-        changed: tuple[str, bytes | None] = await self._triggers.replace_pair(
-            chain, ("key", "value"), lambda key, value: (key, value), **given
-        )
-        return changed
+        return await self._triggers.replace_pair(chain, ("key", "value"), **given)

@@ -20,13 +20,11 @@ from qtasks_core.forks import after_fork
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from inspect import Parameter
-    from typing import TypeAlias
 
     from pluggy import PluginManager
 
+    from qtasks_core.contract import Execution
     from qtasks_core.hookspecs._kept import Kept
-
-    Changed: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]
 
 __all__ = ["Implementation", "Replace", "Triggers", "checked_arguments"]
 
@@ -52,11 +50,8 @@ class Implementation(NamedTuple):
     """Calls the function with what it takes of the trigger's arguments."""
     is_async: bool
     kept: Kept | None
-
-    @property
-    def who(self) -> str:
-        """Plugin and trigger, for messages."""
-        return f"plugin {self.plugin}: trigger {self.trigger}"
+    who: str
+    """Plugin and trigger, for messages."""
 
 
 class _Freeze(NamedTuple):
@@ -196,14 +191,13 @@ class Triggers:
         return values[key]
 
     async def replace_pair(
-        self, chain: tuple[Implementation, ...], keys: tuple[str, str], changed: Changed, /, **values: Any
+        self, chain: tuple[Implementation, ...], keys: tuple[str, str], /, **values: Any
     ) -> tuple[Any, Any]:
         """Hand two values from implementation to implementation, as `replace` does with one; return the last ones.
 
         Parameters:
             chain: The implementations.
             keys: Which of *values* are replaced: an implementation returns a pair, or None to leave both.
-            changed: Gets each new pair; what it returns is what the next implementation is given.
             values: The trigger's arguments by name.
 
         Raises:
@@ -211,19 +205,42 @@ class Triggers:
         """
         first, second = keys
         for impl in chain:
+            answer = await self._ask(impl, values)
+            if answer is not None:
+                values[first], values[second] = _pair(impl, answer)
+        return values[first], values[second]
+
+    async def replace_arguments(
+        self, chain: tuple[Implementation, ...], execution: Execution, values: dict[str, Any]
+    ) -> None:
+        """Do the same with the arguments of a run, which each implementation finds there as the last one left them.
+
+        Parameters:
+            chain: The implementations.
+            execution: The run.
+            values: The trigger's arguments by name, but for args and kwargs.
+
+        Raises:
+            PluginError: One returned something else than a pair of args and kwargs; names plugin and trigger.
+        """
+        args, kwargs = values["args"], values["kwargs"] = execution.args, execution.kwargs
+        for impl in chain:
             try:
                 answer = impl.call(values)
-                if impl.is_async or isinstance(answer, CoroutineType):
+                if type(answer) is not tuple and (impl.is_async or isinstance(answer, CoroutineType)):
                     answer = await answer
             except Exception as error:
                 _blame(impl, error)
                 raise
-            if answer is not None:
-                pair = answer.value if isinstance(answer, Replace) else answer
-                if impl.kept is not None:
-                    impl.kept.check((), pair, impl.who)
-                values[first], values[second] = changed(*pair)
-        return values[first], values[second]
+            if answer is None:
+                continue
+            if type(answer) is tuple and len(answer) == 2 and type(answer[0]) is tuple and answer[1] is kwargs:  # noqa: PLR2004  # a pair
+                args = answer[0]  # as most are: nothing to look at, nothing to copy
+            else:
+                args, kwargs = _pair(impl, answer)
+                args, kwargs = tuple(args), dict(kwargs)
+                execution.kwargs = values["kwargs"] = kwargs
+            execution.args = values["args"] = args
 
     async def first(self, chain: tuple[Implementation, ...], default: Any, /, **values: Any) -> Any:
         """Ask one implementation after the other; return the first answer that is not None, else *default*."""
@@ -246,6 +263,7 @@ class Triggers:
                 compiled(impl.function, _taken(impl.function, given)),
                 inspect.iscoroutinefunction(impl.function),
                 kept,
+                f"plugin {impl.plugin_name}: trigger {trigger}",
             )
             for impl in reversed(caller.get_hookimpls())
         )
@@ -294,6 +312,14 @@ def _answer_now(impl: Implementation, values: dict[str, Any]) -> Any:
         answer.close()
         raise PluginError(f"{impl.who}: expected a value, got a coroutine")
     return answer
+
+
+def _pair(impl: Implementation, answer: Any) -> tuple[Any, Any]:
+    pair = answer.value if isinstance(answer, Replace) else answer
+    if impl.kept is not None:
+        impl.kept.check((), pair, impl.who)
+    first, second = pair
+    return first, second
 
 
 def _blame(impl: Implementation, error: Exception) -> None:

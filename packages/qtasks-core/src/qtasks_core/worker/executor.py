@@ -89,14 +89,13 @@ class TaskExecutor:
     def run(self, execution: Execution) -> Awaitable[Any]:
         """Run the task; the answer, what it returns or raises, is awaited (`async def` may override it)."""
         if self._has_triggers:
-            return self._run_with_triggers(execution)
+            closes = self._chains["task_executor_task_close"]
+            return self._run_and_close(execution, closes) if closes else self._steps(execution)
         layers = execution.layers
         if layers is not None:
-            in_layers: Awaitable[Any] = layers.run(execution, partial(self._call, execution))
+            in_layers: Awaitable[Any] = layers.run(execution, partial(self._called, execution))
             return in_layers
-        if self._triggers.of(_ASKED):
-            return self._call(execution)
-        return self.call(execution)
+        return self._called(execution)
 
     def call(self, execution: Execution) -> Awaitable[Any]:
         """Call the task's function where its kind belongs; the answer is awaited (`async def` may override it)."""
@@ -146,7 +145,7 @@ class TaskExecutor:
         """Threads that still hold tasks whose time was over."""
         return 0 if self._threads is None else self._threads.abandoned
 
-    async def _run_with_triggers(self, execution: Execution) -> Any:
+    async def _run_and_close(self, execution: Execution, closes: tuple[Implementation, ...]) -> Any:
         error: BaseException | None = None
         try:
             return await self._steps(execution)
@@ -154,46 +153,39 @@ class TaskExecutor:
             error = raised
             raise
         finally:
-            await self._notify("task_executor_task_close", execution=execution, error=error)
+            await self._triggers.notify(closes, task_executor=self, execution=execution, error=error)
 
     async def _steps(self, execution: Execution) -> Any:
-        if chain := self._chains["task_executor_args_replace"]:
-            await self._replace_arguments(chain, execution)
-        await self._notify("task_executor_before_execute", execution=execution)
-        result = await self._call_in_layers(execution)
-        result = await self._replace("task_executor_run_task", execution, result)
-        await self._notify("task_executor_after_execute", execution=execution)
-        return await self._replace("task_executor_after_execute_result_replace", execution, result)
-
-    async def _call_in_layers(self, execution: Execution) -> Any:
+        """Run the task with the triggers that somebody answers; each of the others costs a truth test."""
+        chains, triggers = self._chains, self._triggers
+        if chain := chains["task_executor_args_replace"]:
+            given = {"task_executor": self, "execution": execution, "args_info": execution.signature}
+            await triggers.replace_arguments(chain, execution, given)
+        if chain := chains["task_executor_before_execute"]:
+            await triggers.notify(chain, task_executor=self, execution=execution)
         layers = execution.layers
         if layers is None:
-            return await self._call(execution)
-        owners = layers.owners
-        await self._notify("task_executor_middlewares_execute", execution=execution, middlewares=owners)
-        return await layers.run(execution, partial(self._call, execution))
+            result = await self._called(execution)
+        else:
+            if chain := chains["task_executor_middlewares_execute"]:
+                await triggers.notify(chain, task_executor=self, execution=execution, middlewares=layers.owners)
+            result = await layers.run(execution, partial(self._called, execution))
+        if chain := chains["task_executor_run_task"]:
+            result = await self._replace_result(chain, execution, result)
+        if chain := chains["task_executor_after_execute"]:
+            await triggers.notify(chain, task_executor=self, execution=execution)
+        if chain := chains["task_executor_after_execute_result_replace"]:
+            result = await self._replace_result(chain, execution, result)
+        return result
 
-    async def _call(self, execution: Execution) -> Any:
+    def _called(self, execution: Execution) -> Awaitable[Any]:
+        return self._call_and_ask(execution) if self._triggers.of(_ASKED) else self.call(execution)
+
+    async def _call_and_ask(self, execution: Execution) -> Any:
         try:
             return await self.call(execution)
         except TaskPluginTriggerError as error:
             return await self._ask_plugins(execution, error)
-
-    async def _replace_arguments(self, chain: tuple[Implementation, ...], execution: Execution) -> None:
-        def changed(args: Any, kwargs: Any) -> tuple[Any, Any]:
-            execution.args, execution.kwargs = tuple(args), dict(kwargs)
-            return execution.args, execution.kwargs
-
-        await self._triggers.replace_pair(
-            chain,
-            ("args", "kwargs"),
-            changed,
-            task_executor=self,
-            execution=execution,
-            args=execution.args,
-            kwargs=execution.kwargs,
-            args_info=execution.signature,
-        )
 
     async def _ask_plugins(self, execution: Execution, error: TaskPluginTriggerError) -> Any:
         chain = self._triggers.of(_ASKED)
@@ -202,12 +194,5 @@ class TaskExecutor:
             raise error
         return answer
 
-    async def _replace(self, name: str, execution: Execution, result: Any) -> Any:
-        chain = self._chains[name]
-        if not chain:
-            return result
+    async def _replace_result(self, chain: tuple[Implementation, ...], execution: Execution, result: Any) -> Any:
         return await self._triggers.replace(chain, "result", task_executor=self, execution=execution, result=result)
-
-    async def _notify(self, name: str, **values: Any) -> None:
-        if chain := self._chains[name]:
-            await self._triggers.notify(chain, task_executor=self, **values)
