@@ -216,7 +216,7 @@ def test_each_test_says_what_it_tests() -> None:
     """Each test function has a docstring; small tasks and fakes beside it need none."""
     silent = [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
-        for path in _modules("tests/**/test_*.py", "packages/*/tests/**/test_*.py")
+        for path in _modules("tests/**/test_*.py", "packages/*/tests/**/test_*.py", "examples/**/test_*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if node.name.startswith("test_") and not ast.get_docstring(node)

@@ -86,12 +86,13 @@ class Section:
         self.open()
         shutil.rmtree(gone, ignore_errors=True)
 
-    def draft(self, data: bytes, name: str = "draft") -> Path:
+    def draft(self, data: bytes, name: str = "draft", *, is_promised: bool = True) -> Path:
         """Write a file that nobody sees yet, and return its path.
 
         Parameters:
             data: What it holds.
             name: Tells a later process what to do with it, should this one die; made unique here.
+            is_promised: Whether it must survive a power cut.
         """
         path = self.draft_path(name)
         try:
@@ -102,7 +103,7 @@ class Section:
         with file:
             file.write(data)
             file.flush()
-            if self._is_synced:
+            if self._is_synced and is_promised:
                 os.fsync(file.fileno())
         return path
 

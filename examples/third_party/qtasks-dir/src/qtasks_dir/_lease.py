@@ -30,7 +30,7 @@ class Lease:
 
     Parameters:
         queues: The messages.
-        worker: The worker's name; what it held in an earlier life is taken over.
+        worker: The worker's name.
         ttl_s: Silence after which others take over, in seconds.
         lost: Called in the thread when this lease is lost.
     """

@@ -11,6 +11,7 @@ LIFE counts how often an operator sent the task again. The highest is the life t
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from qtasks_dir._space import Space
 
 __all__ = ["Life", "Records", "unknown"]
+
+logger = logging.getLogger("qtasks_dir")
 
 _HOUR_S = 3600
 
@@ -94,9 +97,11 @@ class Records:
             data = read(self._path(uuid, life))
             if data is None:  # it became final between the two looks
                 continue
-            kept = _decode(data)
-            if kept.expires_at is None or kept.expires_at > self._clock():
+            kept = _kept_in(data)
+            if kept is not None and (kept.expires_at is None or kept.expires_at > self._clock()):
                 return kept.record
+            if kept is None:
+                logger.warning("the record of task %s cannot be read: it is deleted", uuid)
             self.delete(uuid)
             return None
 
@@ -118,7 +123,7 @@ class Records:
         if life.number >= record.replays or (life.number >= 0 and not life.is_final):
             return AlreadyExists(record.uuid)
         path = self._path(record.uuid, Life(record.replays, is_final=False))
-        is_new = self.section.publish_new(self.section.draft(_encode(_Kept(record))), path)
+        is_new = self.section.publish_new(self._open_draft(record), path)
         return None if is_new else AlreadyExists(record.uuid)
 
     def mark(self, record: TaskRecord) -> TaskRecord | None:
@@ -145,7 +150,11 @@ class Records:
 
     def _write(self, record: TaskRecord, before: TaskRecord | None) -> None:
         path = self._path(record.uuid, Life(record.replays, is_final=False))
-        self.section.publish(self.section.draft(_encode(_Kept(_completed(record, before)))), path)
+        self.section.publish(self._open_draft(_completed(record, before)), path)
+
+    def _open_draft(self, record: TaskRecord) -> Path:
+        """Of the record of a task that goes on nothing is promised: the message is what counts."""
+        return self.section.draft(_encode(_Kept(record)), is_promised=False)
 
     def _end(self, record: TaskRecord) -> Exception | None:
         ttl_s = self._result_ttl_s if record.ttl_s is None else record.ttl_s
@@ -154,7 +163,7 @@ class Records:
             return None
         expires_at = self._clock() + ttl_s
         note = self.section.root / "expiring" / str(int(expires_at // _HOUR_S)) / record.uuid.hex
-        self.section.publish(self.section.draft(b""), note)
+        self.section.publish(self.section.draft(b"", is_promised=False), note)
         path = self._path(record.uuid, Life(record.replays, is_final=True))
         if not self.section.publish_new(self.section.draft(_encode(_Kept(record, expires_at))), path):
             return AlreadyFinal(f"task {record.uuid} has a final record")
@@ -191,6 +200,13 @@ class Records:
             remove(folder / name)
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _kept_in(data: bytes) -> _Kept | None:
+    try:
+        return _decode(data)
+    except msgspec.DecodeError:  # half written at a power cut, with sync=none
+        return None
 
 
 def unknown(uuid: UUID) -> ResultExpiredError:

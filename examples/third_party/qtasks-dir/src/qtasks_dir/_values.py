@@ -81,9 +81,14 @@ class Values:
             if last is None:
                 return None
             data = read(folder / last)
-            if data is not None:  # else a newer one has just come
+            if data is None:  # a newer one has just come
+                continue
+            try:
                 kept = _decode(data)
-                return Found(kept.key, int(last), kept.value, kept.expires_at)
+            except msgspec.DecodeError:  # half written at a power cut, with sync=none: the one before counts
+                remove(folder / last)
+                continue
+            return Found(kept.key, int(last), kept.value, kept.expires_at)
 
     def last_revision(self, name: str) -> int:
         """Return the number of the last revision in a folder, without opening it."""

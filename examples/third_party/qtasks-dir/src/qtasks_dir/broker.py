@@ -86,6 +86,8 @@ class DirBroker:
             await self.stop()
         self._read, self._worker, self._lost = tuple(queues), worker, lost
         with reachable():
+            if self._lease is None:
+                self._queues.evict(worker)
             self._join()
 
     async def receive(self, limit: int, per_queue: Mapping[str, int] | None = None) -> Sequence[Delivery]:
@@ -111,7 +113,7 @@ class DirBroker:
         return got
 
     def _join(self) -> Lease:
-        """Return the worker's lease; one that lost it begins a new life."""
+        """Return the worker's lease; one that lost it begins a new life, and leaves another of its name alone."""
         if self._lost is None:
             raise RuntimeError("subscribe() comes before receive()")
         if self._lease is None:
