@@ -9,25 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qtasks_core.memory import MemoryServer
-from qtasks_testing.kit import (
-    BrokerSuite,
-    CancelsSuite,
-    EvictsSuite,
-    FusedBrokerSuite,
-    FusedSenderSuite,
-    GlobalConfigSuite,
-    InspectableSuite,
-    KitContext,
-    ResultsSuite,
-    SenderSuite,
-    StatefulSuite,
-    StorageSuite,
-    StreamsSuite,
-    Subject,
-)
+from qtasks_testing import kit
+from qtasks_testing.kit import KitContext, Subject, Suite
 
 sys.path.insert(0, str(Path(__file__).parent))
-from mutants import MUTANTS  # a sibling: no package is here
+from mutants import MUTANTS, UNBROKEN  # a sibling: no package is here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,47 +32,17 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     mutant = MUTANTS[request.param]
     return Subject(
         URL,
-        broker=mutant.broker,
-        storage=mutant.storage,
-        global_config=mutant.global_config,
+        broker=mutant.factory("broker"),
+        storage=mutant.factory("storage"),
+        global_config=mutant.factory("global_config"),
         back_door=waiting,
         movable_clock=True,
-        patience_s=0.3,
+        patience_s=10.0 if request.param == UNBROKEN else 0.5,  # to wait for a mutant is mostly in vain
         silence_s=0.02,
     )
 
 
-class TestSender(SenderSuite): ...
-
-
-class TestBroker(BrokerSuite): ...
-
-
-class TestEvicts(EvictsSuite): ...
-
-
-class TestStateful(StatefulSuite): ...
-
-
-class TestResults(ResultsSuite): ...
-
-
-class TestStorage(StorageSuite): ...
-
-
-class TestStreams(StreamsSuite): ...
-
-
-class TestGlobalConfig(GlobalConfigSuite): ...
-
-
-class TestFusedSender(FusedSenderSuite): ...
-
-
-class TestFusedBroker(FusedBrokerSuite): ...
-
-
-class TestInspectable(InspectableSuite): ...
-
-
-class TestCancels(CancelsSuite): ...
+for _name in kit.__all__:
+    _suite = getattr(kit, _name)
+    if _name.endswith("Suite") and _suite is not Suite:
+        globals()[f"Test{_name}"] = type(f"Test{_name}", (_suite,), {"__module__": __name__})

@@ -1,7 +1,7 @@
 """Run the kit on the mutants and print which tests caught which, as JSON.
 
-python run.py            the first tests of each mutant in caught_by.json: each of them has to fail
-python run.py --write    the whole kit on all of them (some minutes); caught_by.json is written anew
+python run.py          the tests that have to catch each mutant, and the same on what is whole
+python run.py NAME...  the whole kit on some mutants (each some minutes): for who writes one, and looks for its tests
 """
 
 from __future__ import annotations
@@ -14,59 +14,90 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from mutants import MUTANTS, UNBROKEN  # siblings: no package is here
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 HERE = Path(__file__).parent
-TABLE = HERE / "caught_by.json"
-FIRST = 3
-RANDOM = "TestStateful"  # which example finds it, and when, is chance
+MUTANT_S = 3.0  # a test of a mutant may hang; what is whole has the time that the project's tests have
 
 
 class Catcher:
-    """A pytest plugin: chooses tests, and notes which mutants they caught."""
+    """A pytest plugin: chooses tests, and notes which mutants they caught.
 
-    def __init__(self, wanted: dict[str, list[str]] | None) -> None:
-        self.wanted = wanted
+    Parameters:
+        is_wanted: Of a mutant and a test.
+    """
+
+    def __init__(self, is_wanted: Callable[[str, str], bool]) -> None:
+        self._is_wanted = is_wanted
         self.caught: dict[str, dict[str, None]] = defaultdict(dict)
+        self.ran: dict[str, dict[str, None]] = defaultdict(dict)
+        self.faults: list[str] = []
 
     def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
-        items[:] = [item for item in items if "subject" in _params(item)]
-        if self.wanted is not None:
-            items[:] = [item for item in items if _name(item) in self.wanted.get(_params(item)["subject"], ())]
+        items[:] = [item for item in items if "subject" in _params(item) and self._is_wanted(*_names(item))]
+        for item in items:
+            if _names(item)[0] != UNBROKEN:
+                item.add_marker(pytest.mark.timeout(MUTANT_S))
+        items.sort(key=lambda item: list(MUTANTS).index(_names(item)[0]))  # what is whole, before others did harm
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Function) -> Any:
+    def pytest_runtest_makereport(self, item: pytest.Function, call: pytest.CallInfo[None]) -> Any:
         report = yield
-        mutant = self.caught[_params(item)["subject"]]
+        mutant, test = _names(item)
+        self.ran[mutant][test] = None
         if report.failed:
-            mutant[_name(item)] = None
+            self.caught[mutant][test] = None
+            self._look_into(f"{mutant}: {test}", call)
         return report
+
+    def _look_into(self, what: str, call: pytest.CallInfo[None]) -> None:
+        """Note a mutant whose own code raises: it has to be wrong, not to fall over, which anything would find."""
+        error = call.excinfo
+        if error is None or isinstance(error.value, (AssertionError, TimeoutError)):
+            return
+        last = Path(str(error.traceback[-1].path))
+        if last.parent == HERE:
+            self.faults.append(f"{what}: {error.exconly()}, in {last.name}:{error.traceback[-1].lineno + 1}")
 
 
 def _params(item: pytest.Function) -> dict[str, Any]:
     return item.callspec.params if hasattr(item, "callspec") else {}
 
 
-def _name(item: pytest.Function) -> str:
+def _names(item: pytest.Function) -> tuple[str, str]:
     assert item.cls is not None
-    return f"{item.cls.__name__}::{item.originalname}"
+    return _params(item)["subject"], f"{item.cls.__name__.removeprefix('Test')}::{item.originalname}"
 
 
-def main(arguments: Sequence[str]) -> None:
-    write = "--write" in arguments
-    table: dict[str, list[str]] = json.loads(TABLE.read_text()) if TABLE.exists() else {}
-    first = {mutant: [test for test in tests if RANDOM not in test][:FIRST] for mutant, tests in table.items()}
-    catcher = Catcher(None if write else first)
+def _run(is_wanted: Callable[[str, str], bool]) -> Catcher:
+    catcher = Catcher(is_wanted)
     options = ["-q", "--tb=no", "-p", "no:cacheprovider", "--import-mode=importlib", "-o", "asyncio_mode=auto"]
     with contextlib.redirect_stdout(sys.stderr):
         pytest.main([*options, str(HERE / "kit_of_mutants.py")], plugins=[catcher])
-    caught = {mutant: list(tests) for mutant, tests in catcher.caught.items()}
-    if write:
-        TABLE.write_text(json.dumps(caught, indent=2) + "\n")
-    print(json.dumps({"wanted": first, "caught": caught}))
+    return catcher
+
+
+def check() -> None:
+    """Run the tests that have to catch a mutant; on what is whole too, which they must not catch."""
+    by = {name: set(mutant.by) for name, mutant in MUTANTS.items()}
+    by[UNBROKEN] = set().union(*by.values())
+    found = _run(lambda mutant, test: test in by[mutant])
+    caught = {mutant: list(tests) for mutant, tests in found.caught.items()}
+    print(json.dumps({"caught": caught, "passed": sorted(found.ran[UNBROKEN]), "faults": found.faults}))
+
+
+def look(names: Sequence[str]) -> None:
+    """Run the whole kit on these mutants."""
+    found = _run(lambda mutant, _: mutant in names)
+    caught = {mutant: list(tests) for mutant, tests in found.caught.items()}
+    print(json.dumps({"caught": caught, "faults": found.faults}, indent=1))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[1:]:
+        look(sys.argv[1:])
+    else:
+        check()

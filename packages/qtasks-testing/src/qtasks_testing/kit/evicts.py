@@ -101,10 +101,13 @@ class EvictsSuite(Suite):
         dead, other = await bench.consumer(), await bench.consumer("w2")
         held = await dead.take_one()
         await dead.subscribe(())
+        receiving = asyncio.ensure_future(other.take_one())
+        await asyncio.sleep(0.02)
+        assert not receiving.done()
 
         await evict(bench, "w1")
 
-        assert uuids_of([await other.take_one()]) == [envelope_of(held).uuid]
+        assert uuids_of([await receiving]) == [envelope_of(held).uuid]
 
     async def test_the_old_owner_is_told(self, bench: Bench) -> None:
         """lost() names the deliveries that are no longer its own, and only those."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from qtasks_core.contract import Dead, Depth, Inspectable
+from qtasks_testing.kit.context import KIT_CONFIG, KitContext
 from qtasks_testing.kit.requirements import requires
 from qtasks_testing.kit.samples import envelope, envelopes, envelopes_of, outcome, sorted_uuids, uuids_of
 from qtasks_testing.kit.settling import assert_depth
 from qtasks_testing.kit.suite import Suite
+from qtasks_testing.polling import eventually
 
 if TYPE_CHECKING:
     from qtasks_core.contract import Envelope
@@ -24,11 +26,11 @@ def _anew(before: Envelope) -> Envelope:
     return msgspec.structs.replace(before, replays=before.replays + 1, crashes=0, body=before.body + b"\x00")
 
 
-async def _bury(bench: Bench, count: int) -> tuple[Consumer, list[Envelope]]:
+async def _bury(bench: Bench, count: int, context: KitContext | None = None) -> tuple[Consumer, list[Envelope]]:
     """Return a worker whose queue has *count* dead letters, the oldest first."""
     sent = envelopes(count)
-    await (await bench.sender()).send(sent)
-    consumer = await bench.consumer()
+    await (await bench.sender(context)).send(sent)
+    consumer = await bench.consumer(context=context)
     held = await consumer.take(count)
     for number, delivery in enumerate(held):
         assert list(await consumer.settle(outcome(delivery, Dead(f"why {number}")))) == [None]
@@ -82,14 +84,30 @@ class InspectableSuite(Suite):
         assert [item async for item in broker.peek("default")] == []
         assert [item async for item in broker.peek("other", dead=True)] == []
 
+    async def test_no_more_dead_letters_are_kept_than_the_setting_says(self, bench: Bench) -> None:
+        """The oldest go, at once or soon, and each queue has its own bound (`dead_letter_max`)."""
+        context = KitContext(config=msgspec.structs.replace(KIT_CONFIG, dead_letter_max=3))
+        consumer, buried = await _bury(bench, 7, context)
+        broker: Any = consumer.broker
+
+        async def shown() -> list[Envelope]:
+            return [item async for _, item, _ in broker.peek("default", dead=True)]
+
+        async def is_bounded() -> bool:
+            return len(await shown()) <= 3
+
+        await eventually(is_bounded, bench.patience_s, "the oldest dead letters are dropped")
+        assert await shown() == buried[-3:]
+        await broker.clear()
+
     async def test_dead_letters_are_sent_again_as_they_are_rewritten(self, bench: Bench) -> None:
-        """The same uuid, one replay more, crashes forgotten; the dead letter is gone."""
+        """The same uuid, one replay more, crashes forgotten, each once; the dead letter is gone."""
         consumer, buried = await _bury(bench, 2)
         broker: Any = consumer.broker
 
         assert await broker.replay("default", _anew) == 2
 
-        again = await consumer.take(2)
+        again = [*await consumer.take(2), *await consumer.drain()]
         assert sorted(uuids_of(again)) == sorted_uuids(buried)
         expected = {item.uuid: _anew(item) for item in buried}
         assert {item.uuid: item for item in envelopes_of(again)} == expected

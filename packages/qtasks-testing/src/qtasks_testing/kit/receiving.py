@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qtasks_testing.kit.leftovers import leftovers
 from qtasks_testing.kit.samples import (
     body,
     envelope,
@@ -236,6 +237,18 @@ class ReceiveTests(Suite):
         got += await (await bench.consumer("w2")).drain()
 
         assert sorted_uuids(got) == sorted_uuids(wanted)
+
+    async def test_a_call_in_vain_leaves_nothing_behind(self, bench: Bench) -> None:
+        """A worker that is idle for weeks does not fill its memory."""
+        consumer = await bench.consumer()
+
+        async def receive() -> None:
+            receiving = asyncio.ensure_future(consumer.broker.receive(1))
+            await asyncio.sleep(0.001)
+            receiving.cancel()
+            await survivors(receiving)
+
+        assert await leftovers(receive) < 1
 
     async def test_messages_outlive_a_restart_of_their_reader(self, bench: Bench) -> None:
         """Stopped and started again, it receives what waited meanwhile."""

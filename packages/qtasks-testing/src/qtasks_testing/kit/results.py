@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qtasks_core.contract import Storage
+from qtasks_testing.kit.leftovers import leftovers
 from qtasks_testing.kit.life import LifeTests
 from qtasks_testing.kit.samples import envelope, final, record
 
@@ -178,6 +179,17 @@ class ResultsSuite(LifeTests):
         assert list(await results.finish([final(task, result=large)])) == [None]
 
         assert (await results.wait(task.uuid, bench.patience_s)).result == large
+
+    async def test_a_wait_in_vain_leaves_nothing_behind(self, bench: Bench) -> None:
+        """A client that asks again and again whether a long task has ended does not fill its memory."""
+        results = await bench.storage()
+        (task,) = await known(results)
+
+        async def wait() -> None:
+            with pytest.raises(TimeoutError):
+                await results.wait(task.uuid, 0.001)
+
+        assert await leftovers(wait) < 1
 
     async def test_a_waiter_is_never_missed(self, bench: Bench) -> None:
         """A record that becomes final while somebody begins to wait for it: whoever is first, it arrives."""

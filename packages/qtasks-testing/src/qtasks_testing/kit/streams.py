@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qtasks_core.contract import Event, Storage
+from qtasks_testing.kit.leftovers import leftovers, read_and_leave
 from qtasks_testing.kit.requirements import requires
 from qtasks_testing.kit.results import known
 from qtasks_testing.kit.samples import envelope, final, record
@@ -125,6 +126,14 @@ class StreamsSuite(Suite):
         await asyncio.wait_for(reader.task, bench.patience_s)
 
         assert reader.seen == sent
+
+    async def test_a_reader_who_leaves_leaves_nothing_behind(self, bench: Bench) -> None:
+        """Browsers come and go while a task runs for days."""
+        results = await bench.storage()
+        (task,) = await known(results)
+        await results.append(_events(task.uuid, range(3)))
+
+        assert await leftovers(lambda: read_and_leave(results.events(task.uuid), 3)) < 1
 
     @requires(Storage)
     @pytest.mark.parametrize("how", ["add", "mark"])

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
+from qtasks_testing.kit.leftovers import leftovers, read_and_leave
 from qtasks_testing.kit.requirements import requires
 from qtasks_testing.kit.subject import Trait
 from qtasks_testing.kit.suite import Suite
@@ -175,3 +176,10 @@ class WatchTests(Suite):
 
         revisions = [found.revision for _, found in watcher.seen]
         assert revisions == sorted(revisions)
+
+    async def test_who_stops_watching_leaves_nothing_behind(self, bench: Bench) -> None:
+        """Components come and go, and the app lives on."""
+        config = await bench.global_config()
+        await config.put("k", b"1")
+
+        assert await leftovers(lambda: read_and_leave(config.watch("k"), 1)) < 1
