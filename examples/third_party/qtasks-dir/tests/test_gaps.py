@@ -14,6 +14,7 @@ from qtasks_core.naming import new_uuid
 from qtasks_dir import DirBroker, DirGlobalConfig, DirStorage
 from qtasks_dir import _drafts as drafts
 from qtasks_dir import _queues as queues
+from qtasks_dir import _values as values
 from qtasks_dir._files import quoted
 from qtasks_dir._messages import Label, pack
 from qtasks_testing import eventually
@@ -252,3 +253,45 @@ async def test_an_old_draft_is_told_by_the_time_of_its_last_rename(broker: DirBr
     path.rename(root / "drafts" / "ack~0~0")
 
     assert (root / "drafts" / "ack~0~0").stat().st_ctime > before
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_a_write_that_was_not_finished_is_finished_or_taken_back(
+    is_written: bool, tmp_path: Path, context: KitContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer of a value died: whether the value was there already tells what its revision is."""
+    monkeypatch.setattr(values, "_PATIENCE_S", -1.0)
+    config = DirGlobalConfig(f"dir:///{tmp_path}/data", context)
+    await config.start()
+    await config.put("k", b"1")
+    before = await config.get("k")
+    (path,) = tmp_path.rglob("value")
+    text = path.read_bytes()
+    if is_written:
+        await config.put("k", b"2")
+        (path,) = tmp_path.rglob("value")
+        text = path.read_bytes()
+    taken = path.parent.rename(path.parent.with_name(f"{before.revision:020d}~0"))
+    assert (taken / "value").read_bytes() == text
+
+    found = await config.get("k")
+    assert found == ((b"2", before.revision + 1) if is_written else before)
+    assert await config.cas("k", b"3", found.revision) == found.revision + 1
+    assert await config.get("k") == (b"3", found.revision + 1)
+
+
+async def test_what_was_deleted_long_ago_leaves_nothing(
+    tmp_path: Path, context: KitContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys of tasks and workers come and go: their folders go as well, and a key that comes back is newer."""
+    monkeypatch.setattr(values, "_SWEEP_EACH_S", -1.0)
+    config = DirGlobalConfig(f"dir:///{tmp_path}/data", context)
+    await config.start()
+    await config.put("gone", b"1", ttl_s=60.0)
+    before = await config.get("gone")
+    context.advance(3 * 3600.0)
+    await config.put("kept", b"1")
+
+    assert len(list(tmp_path.rglob("value"))) == 1
+    await config.put("gone", b"1")
+    assert (await config.get("gone")).revision > before.revision

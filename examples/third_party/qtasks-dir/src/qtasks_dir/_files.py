@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from qtasks_core.errors import UnavailableError
@@ -23,6 +24,7 @@ T = TypeVar("T")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")  # upper case: some file systems do not tell it from lower
 _LONGEST = 100  # a name is a part of longer ones, and 255 bytes is what a file system takes
 _KEPT = 60
+_ABANDONED_S = 3600.0
 _FIRST_S = 0.001
 _LONGEST_S = 0.05
 _GROWTH = 1.4
@@ -110,6 +112,14 @@ class Section:
     def draft_path(self, name: str) -> Path:
         """Return a path among the drafts that nobody else has."""
         return self.drafts / f"{name}~{secrets.token_hex(6)}"
+
+    def tidy(self) -> None:
+        """Delete drafts of which nobody will make anything: those of processes that died an hour ago."""
+        for name in listing(self.drafts):
+            draft = self.drafts / name
+            with contextlib.suppress(OSError):
+                if time.time() - draft.stat().st_ctime > _ABANDONED_S:
+                    shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
     def publish(self, draft: Path, path: Path) -> None:
         """Give a draft its name, also in place of another file; make the folder when it is missing.

@@ -190,6 +190,7 @@ class Records:
         if now - self._swept_at < _HOUR_S:
             return
         self._swept_at = now
+        self.section.tidy()
         for hour in listing(self.section.root / "expiring"):
             if (int(hour) + 1) * _HOUR_S < now:
                 self._sweep(self.section.root / "expiring" / hour)

@@ -11,6 +11,7 @@ from qtasks_dir._values import ABSENT, Values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from qtasks_core.contract import ComponentContext
     from qtasks_dir._values import Found
@@ -48,14 +49,15 @@ class DirGlobalConfig:
 
     async def get(self, key: str) -> Versioned:
         """Return a value and its revision."""
-        return await off_loop(lambda: self._values.get(key))
+        return await off_loop(lambda: self._values.seen(self._values.find(self._values.folder(key))))
 
     async def list(self, prefix: str) -> Mapping[str, Versioned]:
         """Return what is there under keys that begin with *prefix*."""
 
         def found() -> dict[str, Versioned]:
-            all_found = [one for name in self._values.names(prefix) if (one := self._values.find(name)) is not None]
-            there = {one.key: self._values.seen(one) for one in all_found if one.key.startswith(prefix)}
+            folders = self._values.folders(prefix)
+            all_found = [one for folder in folders if (one := self._values.find(folder)) is not None]
+            there = {one.kept.key: self._values.seen(one) for one in all_found if one.kept.key.startswith(prefix)}
             return {key: value for key, value in there.items() if value != ABSENT}
 
         return await off_loop(found)
@@ -76,12 +78,13 @@ class DirGlobalConfig:
     async def watch(self, prefix: str) -> AsyncIterator[tuple[str, Versioned]]:
         """Yield what is there, then what changes; of many changes of a key between two looks the last."""
         pauses = Pauses()
-        last: dict[str, Found] = {}
+        last: dict[Path, Found] = {}
         told: dict[str, Versioned] = {}
         while True:
             with reachable():
                 last = self._look(prefix, last)
-            now = {found.key: self._values.seen(found) for found in last.values() if found.key.startswith(prefix)}
+            all_keys = {found.kept.key: self._values.seen(found) for found in last.values()}
+            now = {key: found for key, found in all_keys.items() if key.startswith(prefix)}
             news = [(key, now.get(key, ABSENT)) for key in {**told, **now}]
             changes = [(key, found) for key, found in news if found != told.get(key, ABSENT)]
             told = {key: found for key, found in now.items() if found != ABSENT}
@@ -91,13 +94,13 @@ class DirGlobalConfig:
                 pauses = Pauses()
             await pauses.wait()
 
-    def _look(self, prefix: str, last: dict[str, Found]) -> dict[str, Found]:
-        """Look at all keys, and open those that have another revision than before."""
-        found: dict[str, Found] = {}
-        for name in self._values.names(prefix):
-            before = last.get(name)
-            is_same = before is not None and before.revision == self._values.last_revision(name)
-            now = before if is_same else self._values.find(name)
+    def _look(self, prefix: str, last: dict[Path, Found]) -> dict[Path, Found]:
+        """Look at all keys, and open those that were written to since."""
+        found: dict[Path, Found] = {}
+        for folder in self._values.folders(prefix):
+            before = last.get(folder)
+            is_same = before is not None and not before.is_taken and before.name == self._values.name_in(folder)
+            now = before if is_same else self._values.find(folder)
             if now is not None:
-                found[name] = now
+                found[folder] = now
         return found
