@@ -149,3 +149,36 @@ def test_a_new_plugin_is_used_by_its_url(wheels: dict[str, Path], tmp_path: Path
     schemes = json.loads(_run([qtasks, "plugins", "--json"], cwd=tmp_path))["schemes"]
     (mine,) = [(one["part"], one["distribution"], one["state"]) for one in schemes if one["name"] == "mine"]
     assert mine == ("broker", "qtasks-mine", "available")
+
+
+KIT_ON_A_BACKEND = """
+import pytest
+
+from qtasks_core.memory import MemoryBroker, MemoryGlobalConfig, MemoryStorage
+from qtasks_testing.kit import GlobalConfigSuite, QueuesSuite, SenderSuite, StreamsSuite, Subject
+
+
+@pytest.fixture
+def subject():
+    return Subject("memory://", MemoryBroker, MemoryStorage, MemoryGlobalConfig, movable_clock=True)
+
+
+class TestSender(SenderSuite): ...
+class TestStreams(StreamsSuite): ...
+class TestGlobalConfig(GlobalConfigSuite): ...
+class TestQueues(QueuesSuite): ...
+"""
+
+
+def test_the_kit_needs_nothing_but_the_core(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """Who writes a backend installs the core and the kit, and subclasses its suites."""
+    python = tmp_path / "fresh/bin/python"
+    _run([sys.executable, "-m", "venv", tmp_path / "fresh"])
+    _run([python, "-m", "pip", "install", "--quiet", *(wheels[name] for name in ("qtasks_core", "qtasks_testing"))])
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_backend.py").write_text(KIT_ON_A_BACKEND, encoding="utf-8")
+
+    told = _run([python, "-m", "pytest", "-q", "tests"], cwd=tmp_path)
+
+    assert re.search(r"^\d+ passed, \d+ skipped in ", told, re.MULTILINE), told
+    assert "qtasks kit: skipped 1 of TestGlobalConfig: the subject does not offer data that outlives" in told
