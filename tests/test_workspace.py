@@ -224,6 +224,21 @@ def test_each_test_says_what_it_tests() -> None:
     assert [] == silent
 
 
+def test_a_third_party_builds_on_what_pages_name() -> None:
+    """What examples/third_party imports of the core stands in "Compatibility" or "Write a broker": both are promises."""
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("compatibility.md", "write-a-broker.md")]
+    named = {name for page in pages for name in re.findall(r"`(qtasks_core\.[a-z_]+)", page)} | {"qtasks_core"}
+    imported = {
+        node.module
+        for path in _modules("examples/third_party/*/src/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module
+    }
+    ours = {name for name in imported if name.partition(".")[0].startswith("qtasks") and "qtasks_dir" not in name}
+    assert ours
+    assert set() == ours - named
+
+
 def test_scripts_can_be_run_and_are_explained() -> None:
     """Each script is executable and stands in CONTRIBUTING.md; those with a leading underscore are sourced."""
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

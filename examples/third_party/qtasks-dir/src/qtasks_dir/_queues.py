@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from qtasks_core.config import QueueConfig
+    from qtasks_core import QueueConfig
     from qtasks_core.contract import Envelope, Outcome, PerItem
     from qtasks_dir._space import Space
 
