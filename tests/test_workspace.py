@@ -225,7 +225,7 @@ def test_each_test_says_what_it_tests() -> None:
 
 
 def test_a_third_party_builds_on_what_pages_name() -> None:
-    """What examples/third_party imports of the core stands in "Compatibility" or "Write a broker": both are promises."""
+    """What examples/third_party imports of the core stands in "Compatibility" or "Write a broker": promised."""
     pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("compatibility.md", "write-a-broker.md")]
     named = {name for page in pages for name in re.findall(r"`(qtasks_core\.[a-z_]+)", page)} | {"qtasks_core"}
     imported = {
