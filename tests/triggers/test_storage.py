@@ -5,8 +5,10 @@ import asyncio
 import msgspec
 import pytest
 
+from qtasks import QueueTasks as BlockingQueueTasks
 from qtasks.asyncio import QueueTasks
-from qtasks_core.task import Task
+from qtasks_core.naming import new_uuid
+from qtasks_core.task import BlockingTask, Task
 from qtasks_testing.polling import eventually
 from triggers.noting import PATIENCE_S, noting
 
@@ -21,6 +23,35 @@ async def test_the_life_of_a_storage_is_told(app: QueueTasks) -> None:
 
     assert ["storage_start", "broker_start", "broker_stop", "storage_stop"] == notes.order
     assert {"storage": storage} == notes.one("storage_start") == notes.one("storage_stop")
+
+
+@pytest.mark.fires("storage_get_all")
+async def test_several_records_that_were_read_may_be_shown_in_another_way(app: QueueTasks) -> None:
+    """Those that are known, in one call; each task is shown in its place."""
+    notes = noting(
+        app, storage_get_all=lambda tasks: [msgspec.structs.replace(one, reason=f"of {one.task_name}") for one in tasks]
+    )
+    one, two = await app.add_task("one"), await app.add_task("two")
+
+    found = await app.get_many([two.uuid, new_uuid(), one.uuid])
+    assert ["of two", None, "of one"] == [None if task is None else task.reason for task in found]
+    given = notes.one("storage_get_all")
+    assert (app.core.engine().storage, [two.uuid, one.uuid]) == (
+        given["storage"],
+        [record.uuid for record in given["tasks"]],
+    )
+    await app.stop()
+
+
+def test_the_blocking_face_reads_several_tasks() -> None:
+    """As the other one, each as its own kind of task."""
+    with BlockingQueueTasks("blocking", "memory://") as blocking:
+        task = blocking.add_task("one")
+        (found, unknown) = blocking.get_many([task.uuid, new_uuid()])
+
+    assert None is unknown
+    assert found is not None
+    assert (task.uuid, BlockingTask) == (found.uuid, type(found))
 
 
 @pytest.mark.fires("storage_add")

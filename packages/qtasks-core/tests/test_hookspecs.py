@@ -100,7 +100,6 @@ SITES_TO_COME = frozenset(
     {
         "stats_inspect",
         "storage_delete_finished_tasks",
-        "storage_get_all",
     }
 )
 
@@ -117,6 +116,7 @@ NOT_IN_A_SHORT_LIFE = {
     "starter_start",
     "starter_stop",
     "storage_add_process",
+    "storage_get_all",
     "storage_running_older_tasks",
     "storage_update",
     "task_executor_run_task_gen",

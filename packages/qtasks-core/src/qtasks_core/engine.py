@@ -199,11 +199,27 @@ class Engine:
         Raises:
             ConfigError: The storage is a mailbox that keeps no records.
         """
+        record = (await self._records([uuid]))[0]
+        return record if record is None else await self._read(record)
+
+    async def get_many(self, uuids: Sequence[UUID]) -> list[TaskRecord | None]:
+        """Return the records of tasks as plugins show them, None for each of which nothing is known.
+
+        Raises:
+            ConfigError: The storage is a mailbox that keeps no records.
+        """
+        records = list(await self._records(uuids))
+        if not (chain := self.triggers.of("storage_get_all")):
+            return records
+        known = [record for record in records if record is not None]
+        shown = iter(await self.triggers.replace(chain, "tasks", storage=self.storage, tasks=known))
+        return [record if record is None else next(shown) for record in records]
+
+    async def _records(self, uuids: Sequence[UUID]) -> Sequence[TaskRecord | None]:
         await self.ensure_started()
         if not isinstance(self.storage, Storage):
             raise ConfigError("this broker keeps no records for others to read: name a storage with storage_url=")
-        record = (await self.storage.get([uuid]))[0]
-        return record if record is None else await self._read(record)
+        return await self.storage.get(uuids)
 
     async def wait(self, uuid: UUID, timeout_s: float | None) -> TaskRecord:
         """Return the final record of a task.

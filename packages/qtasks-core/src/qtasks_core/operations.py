@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtasks_core.dead_letters import BlockingDeadLetters, DeadLetters
 from qtasks_core.errors import ConfigError
 from qtasks_core.pinging import ping
+from qtasks_core.task import BlockingTask, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
     from qtasks_core.app import App
@@ -28,6 +30,18 @@ class AsyncOperations:
     def dead_letters(self) -> DeadLetters:
         """Messages that came to no good end: list, replay, purge."""
         return DeadLetters(self.core)
+
+    async def get_many(self, uuids: Iterable[UUID]) -> list[Task[Any] | None]:
+        """Return several tasks by their ids, in one question; None for each of which nothing is known.
+
+        Parameters:
+            uuids: Their ids.
+
+        Raises:
+            ConfigError: The storage is a mailbox that keeps no records.
+        """
+        records = await self.core.engine().get_many(list(uuids))
+        return [None if record is None else Task(self.core, record) for record in records]
 
     async def cancel(self, uuid: UUID, reason: str = "cancelled by its caller") -> bool:
         """Ask for the end of a task, whether it waits or runs; see `Task.cancel`.
@@ -119,6 +133,11 @@ class BlockingOperations:
     def dead_letters(self) -> BlockingDeadLetters:
         """Messages that came to no good end; see `AsyncOperations.dead_letters`."""
         return BlockingDeadLetters(self.core)
+
+    def get_many(self, uuids: Iterable[UUID]) -> list[BlockingTask[Any] | None]:
+        """Return several tasks by their ids; see `AsyncOperations.get_many`."""
+        found = self.core.portal.call(self.core.aio.get_many, uuids, hint="app.aio.get_many(…)")
+        return [None if task is None else BlockingTask(self.core, task.record) for task in found]
 
     def cancel(self, uuid: UUID, reason: str = "cancelled by its caller") -> bool:
         """Ask for the end of a task; see `AsyncOperations.cancel`."""

@@ -81,7 +81,7 @@ def storage_get(storage: Results, task: TaskRecord) -> TaskRecord | None:
 @hookspec
 @keeps(READ_RECORDS)
 def storage_get_all(storage: Storage, tasks: Sequence[TaskRecord]) -> Sequence[TaskRecord] | None:
-    """Called when several records were read.
+    """Called when several records were read at once (`app.get_many`).
 
     Replaces tasks. Not hot. Return records, or None to leave them: their uuids, attempts and final statuses may not
     change. Since 0.1.
