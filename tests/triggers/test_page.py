@@ -5,7 +5,7 @@ import pytest
 from qtasks_core import hookspecs
 from triggers.page import FIRST, PAGE, component, firing, page, triggers
 
-LATER = {"stats_inspect", "storage_delete_finished_tasks"}
+LATER = {"stats_inspect"}
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -118,3 +118,26 @@ async def test_a_final_record_that_was_written_is_told(app: QueueTasks) -> None:
     assert ["worker_outcome", "storage_remove_finished_task"] == notes.order
     given = notes.one("storage_remove_finished_task")
     assert (storage, task.uuid, "success") == (given["storage"], given["record"].uuid, given["record"].status)
+
+
+@pytest.mark.fires("storage_delete_finished_tasks")
+async def test_a_sweep_of_expired_records_is_told(app: QueueTasks) -> None:
+    """Where this process does it: in memory by whoever looks, in a file by a worker; once for each sweep."""
+    notes = noting(app, "storage_delete_finished_tasks")
+
+    @app.task(result_ttl=0.05)
+    async def job() -> int:
+        return 7
+
+    async with app.worker():
+        storage = app.core.engine().storage
+        task = await job.add_task()
+        await task.wait(timeout=PATIENCE_S)
+        await eventually(lambda: _is_gone(app, task), timeout_s=PATIENCE_S)
+        given = await eventually(lambda: notes.of("storage_delete_finished_tasks"), timeout_s=PATIENCE_S)
+
+    assert [{"storage": storage}] == given
+
+
+async def _is_gone(app: QueueTasks, task: Task[int]) -> bool:
+    return [None] == await app.get_many([task.uuid])

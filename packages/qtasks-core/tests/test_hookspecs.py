@@ -99,7 +99,6 @@ qtasks_register_injector | qtasks, task, parameter | nothing: the first answer w
 SITES_TO_COME = frozenset(
     {
         "stats_inspect",
-        "storage_delete_finished_tasks",
     }
 )
 
@@ -116,6 +115,7 @@ NOT_IN_A_SHORT_LIFE = {
     "starter_start",
     "starter_stop",
     "storage_add_process",
+    "storage_delete_finished_tasks",
     "storage_get_all",
     "storage_running_older_tasks",
     "storage_update",

@@ -72,6 +72,7 @@ __all__ = [
     "Starter",
     "Status",
     "Storage",
+    "Sweeps",
     "TaskExecutor",
     "TaskRecord",
     "Versioned",
@@ -275,6 +276,18 @@ class Storage(Results, Protocol):
         ...
 
     async def delete(self, uuids: Sequence[UUID]) -> int: ...
+
+
+@runtime_checkable
+class Sweeps(Protocol):
+    """Optional: a storage whose expired records are removed by this process, and not by a server."""
+
+    def on_sweep(self, tell: Callable[[], None] | None) -> None:
+        """Set what is called, on any thread, when expired final records are about to be removed; None: nobody is told.
+
+        Of several that share what is swept, one is told.
+        """
+        ...
 
 
 @runtime_checkable

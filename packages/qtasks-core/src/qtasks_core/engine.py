@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from qtasks_core.contract import Storage
+from qtasks_core.contract import Storage, Sweeps
 from qtasks_core.control import Control
 from qtasks_core.errors import (
     AlreadyExists,
@@ -22,6 +22,7 @@ from qtasks_core.errors import (
 from qtasks_core.group_commit import Backoff, BufferLimits, GroupCommit
 from qtasks_core.outgoing import DraftEncoder
 from qtasks_core.shared_memory import SharedMemory
+from qtasks_core.sweep_trigger import SweepTrigger
 from qtasks_core.unique_keys import UniqueKeys, keeps_unique_keys
 from qtasks_core.writes import add_writer
 
@@ -99,6 +100,7 @@ class Engine:
         self._broker_before = chains["broker_add_before"]
         self._broker_after = chains["broker_add_after"]
         self._storage_add = chains["storage_add"]
+        self._sweeps = SweepTrigger(triggers, self.storage)
         self._encoder = DraftEncoder(serializer, self.config)
         self._has_triggers = any(chains.values())
 
@@ -417,6 +419,8 @@ class Engine:
                 await backoff.wait()
         self._up.add(name)
         self._holders.setdefault(id(part), set()).add(self)
+        if isinstance(part, Sweeps):
+            part.on_sweep(self._sweeps.about_to_begin)
 
     async def _stop_parts(self, keep: int) -> None:
         """Stop the parts in reverse order, but for the first ones."""
@@ -431,6 +435,9 @@ class Engine:
             await self.triggers.notify(chain, **{name: part, "worker": self.worker})
         if not self._is_last_holder(part):
             return
+        if isinstance(part, Sweeps):
+            part.on_sweep(None)
+            await self._sweeps.close()
         try:
             await part.stop()
         except Exception:

@@ -75,6 +75,8 @@ class Database:
         self.path = path
         self.clock = clock
         self.listeners: list[Listener] = []
+        self.sweeping: dict[object, Callable[[], None]] = {}
+        """Who wants to know of a sweep that finds something, and how they are told: one of them is."""
         self._namespace = namespace
         self._wait_s = wait_s
         self._lock = threading.Lock()

@@ -113,6 +113,9 @@ class Upkeep:
             await self._holder.rejoin(lease)
         if seen.dead:
             await self._take_over(seen.dead)
+        if seen.expired:
+            for tell in list(self._database.sweeping.values())[:1]:
+                tell()
         if sweeps or seen.expired:
             await self._sweep(now)
 

@@ -18,7 +18,7 @@ from qtasks_sqlite._waiters import Waiters
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from uuid import UUID
 
     from qtasks_core.contract import Event, PerItem, Status, TaskRecord
@@ -55,6 +55,13 @@ class SqliteStorage(SqliteComponent):
     def shares(self, database: Database) -> bool:
         """Tell whether it keeps its records in that file and namespace."""
         return self._database is database
+
+    def on_sweep(self, tell: Callable[[], None] | None) -> None:
+        """Set who is told of a sweep."""
+        if tell is None:
+            self._database.sweeping.pop(self, None)
+        else:
+            self._database.sweeping[self] = tell
 
     # ------------------------------------------------------------ writing
 

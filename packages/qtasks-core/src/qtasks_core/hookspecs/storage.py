@@ -119,7 +119,7 @@ def storage_running_older_tasks(storage: Results, worker: Worker, delivery: Deli
 def storage_delete_finished_tasks(storage: Results) -> None:
     """Called when expired final records are about to be swept by this process (memory, sqlite).
 
-    Notifies. Not hot. The result is ignored. Since 0.1.
+    Notifies. Not hot. Nothing waits for it. The result is ignored. Since 0.1.
     """
 
 

@@ -19,6 +19,7 @@ from qtasks_core.memory.stream import Stream
 from qtasks_core.memory.task import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from qtasks_core.contract import Event, TaskRecord
@@ -51,12 +52,18 @@ class Ledger:
         self._stale = 0  # entries of records that went before their time
         self._unique: dict[str, tuple[Task, float]] = {}  # the holder, and until when it holds
         self.tasks: dict[UUID, Task] = {}
+        self.sweeping: dict[object, Callable[[], None]] = {}
+        """Who wants to know of a sweep that finds something, and how they are told: one of them is."""
 
     def sweep(self, now: float) -> None:
         """Erase the final records whose time is over."""
+        is_told = False
         while self._expiring and self._expiring[0][0] <= now:
             expires_at, _, task = heappop(self._expiring)
             if task.expires_at == expires_at:
+                if not is_told and self.sweeping:
+                    next(iter(self.sweeping.values()))()
+                is_told = True
                 task.expires_at = None
                 self.erase(task)
             else:

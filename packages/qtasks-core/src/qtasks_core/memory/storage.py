@@ -11,7 +11,7 @@ from qtasks_core.memory.ledger import unknown
 from qtasks_core.memory.signal import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from uuid import UUID
 
     from qtasks_core.contract import Event, PerItem, Status, TaskRecord
@@ -32,6 +32,14 @@ class MemoryStorage(MemoryComponent):
         """Delete all records; of a task that waits or runs the message is the record, and stays."""
         with self.server.step:
             self.server.clear_records()
+
+    def on_sweep(self, tell: Callable[[], None] | None) -> None:
+        """Set who is told of a sweep."""
+        with self.server.step:
+            if tell is None:
+                self.server.ledger.sweeping.pop(self, None)
+            else:
+                self.server.ledger.sweeping[self] = tell
 
     # ---------------------------------------------------------------- writing
 
