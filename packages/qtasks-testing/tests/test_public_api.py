@@ -8,10 +8,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from qtasks_testing.kit import Suite
 
@@ -95,13 +95,14 @@ def test_each_public_name_has_its_place_on_the_page() -> None:
     assert [] == [name for name in names if name not in words]
 
 
-def test_the_fixtures_are_those_of_the_plugin(pytestconfig: pytest.Config) -> None:
+def test_the_fixtures_are_those_of_the_plugin(tmp_path: Path) -> None:
     """Each is explained by `pytest --fixtures`."""
-    plugin = importlib.import_module("qtasks_testing.plugin")
-    offered = [name for name, value in vars(plugin).items() if type(value).__name__ == "FixtureFunctionDefinition"]
+    command = [sys.executable, "-m", "pytest", "--fixtures", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
+    found = re.findall(r"^(\w+)(?: \[.*\])? -- .*qtasks_testing.plugin\.py:\d+\n(.*)$", told, re.MULTILINE)
 
-    assert sorted(FIXTURES) == sorted(offered)
-    assert [] == [name for name in offered if not getattr(plugin, name).__doc__]
+    assert sorted(FIXTURES) == sorted(name for name, _ in found), told
+    assert [] == [name for name, text in found if not text.strip() or "no docstring" in text]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 HERE = Path(__file__).parent
-MUTANT_S = 3.0  # a test of a mutant may hang; what is whole has the time that the project's tests have
+MUTANT_S = 2.0  # a test of a mutant may hang; what is whole has the time that the project's tests have
 
 
 class Catcher:
