@@ -1,4 +1,4 @@
-"""Every trigger is declared once, as the table says, and is called somewhere or on the list of what is to come."""
+"""Every trigger is declared once, as the table says, and is called somewhere."""
 
 from __future__ import annotations
 
@@ -95,13 +95,6 @@ qtasks_register_task | qtasks, task | task | sync
 qtasks_register_injector | qtasks, task, parameter | nothing: the first answer wins | sync
 """
 
-# Their call sites come with later features; a name that gets one is taken out.
-SITES_TO_COME = frozenset(
-    {
-        "stats_inspect",
-    }
-)
-
 # Called where one worker that runs two tasks does not come: when an app is built, in other processes, for parked tasks
 # and those of other workers, retries, generators.
 NOT_IN_A_SHORT_LIFE = {
@@ -114,6 +107,7 @@ NOT_IN_A_SHORT_LIFE = {
     "qtasks_stop",
     "starter_start",
     "starter_stop",
+    "stats_inspect",
     "storage_add_process",
     "storage_delete_finished_tasks",
     "storage_get_all",
@@ -250,9 +244,9 @@ def test_what_is_known_by_an_id_is_protected(row: Row) -> None:
         assert [] == [name for name in kept.names if name not in doc]
 
 
-def test_triggers_without_a_call_site_are_known() -> None:
-    """Each trigger is called somewhere, or is on the list of those whose call comes later, never both."""
-    assert sorted(SITES_TO_COME) == sorted(NAMES - _sites())
+def test_each_trigger_has_a_call_site() -> None:
+    """No name is declared that nothing calls."""
+    assert set() == NAMES - _sites()
 
 
 def _called(name: str, seen: dict[str, list[str]]) -> SimpleNamespace:
@@ -266,7 +260,7 @@ def _called(name: str, seen: dict[str, list[str]]) -> SimpleNamespace:
 
 @pytest.mark.parametrize(
     "name",
-    sorted(NAMES - SITES_TO_COME - NOT_IN_A_SHORT_LIFE),
+    sorted(NAMES - NOT_IN_A_SHORT_LIFE),
 )
 async def test_a_call_site_gives_all_arguments(name: str, app: QueueTasks, running: Running) -> None:
     """A plugin that takes all that a trigger declares is called in the life of a worker, and does no harm."""
@@ -300,7 +294,7 @@ async def test_a_running_worker_freezes_the_hot_triggers_and_no_others(app: Queu
     async with running(app):
         frozen = {name for freeze in app.core.triggers._frozen.values() for name in freeze.names}
 
-    assert {row.name for row in ROWS if row.marks == "hot"} - SITES_TO_COME == frozen
+    assert {row.name for row in ROWS if row.marks == "hot"} == frozen
 
 
 def test_pluggy_is_not_loaded_before_the_first_plugin() -> None:

@@ -17,6 +17,7 @@ import qtasks.exceptions
 import qtasks.executors
 import qtasks.middlewares
 import qtasks.plugins
+import qtasks.stats
 import qtasks.testing
 from qtasks_core import (
     aio,
@@ -69,6 +70,7 @@ PUBLIC = {
     "qtasks.executors": ["AsyncTaskExecutor", "ProcessTaskExecutor", "SyncTaskExecutor", "TaskExecutor"],
     "qtasks.middlewares": ["Draft", "Execution", "Replace", "TaskMiddleware"],
     "qtasks.plugins": ["BasePlugin", "Execution", "Injector", "Replace", "TaskDefinition", "hookimpl"],
+    "qtasks.stats": ["AsyncStats", "SyncStats"],
     "qtasks.testing": testing.__all__,
 }
 """What applications may import; a name more or less is a decision."""
