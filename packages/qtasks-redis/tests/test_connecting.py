@@ -245,7 +245,7 @@ async def test_a_replica_is_unavailable(opened: Opened, redis_server: Servers) -
 
 async def test_a_member_of_a_cluster_is_refused(opened: Opened, redis_server: Servers) -> None:
     """Its keys may be elsewhere."""
-    server = redis_server(cluster_enabled="yes")
+    server = redis_server(cluster_enabled="yes", cluster_port=free_port())
 
     with pytest.raises(ConfigError, match="cluster"):
         await _set(opened, server.url)
