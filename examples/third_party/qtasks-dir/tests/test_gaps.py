@@ -215,10 +215,13 @@ async def test_expired_records_are_swept(tmp_path: Path, context: KitContext) ->
     storage = DirStorage(f"dir:///{tmp_path}/data", context)
     await storage.start()
     done = [TaskRecord(uuid=new_uuid(), task_name="t", queue="q", status="success", ttl_s=60.0) for _ in range(3)]
+    told: list[bool] = []
+    storage.on_sweep(lambda: told.append(True))
     await storage.finish(done[:2])
     context.advance(3 * 3600.0)
     await storage.finish(done[2:])
 
+    assert told == [True]
     assert [path.parent.name for path in tmp_path.rglob("final.0")] == [done[2].uuid.hex]
 
 

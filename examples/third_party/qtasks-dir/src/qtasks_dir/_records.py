@@ -25,7 +25,7 @@ from qtasks_core.errors import AlreadyExists, AlreadyFinal, ResultExpiredError
 from qtasks_dir._files import listing, read, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from qtasks_dir._space import Space
@@ -73,6 +73,8 @@ class Records:
         self._clock = space.clock
         self._result_ttl_s = result_ttl_s
         self._swept_at = 0.0
+        self.tell: Callable[[], None] | None = None
+        """Called when a sweep is about to remove something."""
 
     def folder(self, uuid: UUID) -> Path:
         """Return where everything about a task is."""
@@ -191,9 +193,12 @@ class Records:
             return
         self._swept_at = now
         self.section.tidy()
-        for hour in listing(self.section.root / "expiring"):
-            if (int(hour) + 1) * _HOUR_S < now:
-                self._sweep(self.section.root / "expiring" / hour)
+        expiring = self.section.root / "expiring"
+        over = [expiring / hour for hour in listing(expiring) if (int(hour) + 1) * _HOUR_S < now]
+        if over and self.tell is not None:
+            self.tell()
+        for folder in over:
+            self._sweep(folder)
 
     def _sweep(self, folder: Path) -> None:
         for name in listing(folder):

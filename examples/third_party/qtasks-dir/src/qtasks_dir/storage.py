@@ -83,6 +83,10 @@ class DirStorage:
         """Delete records."""
         return await off_loop(lambda: sum(self._records.delete(uuid) for uuid in uuids))
 
+    def on_sweep(self, tell: Callable[[], None] | None) -> None:
+        """Set what is called, in a thread, when expired records are about to be removed."""
+        self._records.tell = tell
+
     # ---------------------------------------------------------------- reading
 
     async def get(self, uuids: Sequence[UUID]) -> Sequence[TaskRecord | None]:
