@@ -13,10 +13,11 @@ from triggers.noting import PATIENCE_S, noting
 
 
 def _job(app: QueueTasks | BlockingQueueTasks) -> None:
-    @app.task(queue="mail", retry=2, tags=["slow"])
     async def job(number: int) -> int:
         """Send a mail."""
         return number
+
+    app.task(queue="mail", retry=2, tags=["slow"])(job)
 
 
 @pytest.mark.fires("stats_inspect")
