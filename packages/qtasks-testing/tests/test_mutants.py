@@ -30,7 +30,7 @@ NOT_OF_THE_BACKEND = {
 def found() -> Any:
     """Run the tests that have to catch mutants, all in one process."""
     command = [sys.executable, str(FOLDER / "run.py")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER, timeout=550)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

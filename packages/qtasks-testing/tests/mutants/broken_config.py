@@ -84,7 +84,6 @@ class OneConfigForAllApps(MemoryGlobalConfig):
 @caught_by(
     "GlobalConfigSuite::test_a_watcher_sees_what_is_there_then_what_changes",
     "CancelSuite::test_it_arrives_in_a_running_async_task",
-    "QueuesSuite::test_nothing_more_is_taken_from_a_paused_queue",
 )
 class WatchesOnce(MemoryGlobalConfig):
     """watch() sees no change."""
@@ -95,10 +94,7 @@ class WatchesOnce(MemoryGlobalConfig):
         await asyncio.Event().wait()
 
 
-@caught_by(
-    "GlobalConfigSuite::test_a_watcher_sees_what_is_there_then_what_changes",
-    "QueuesSuite::test_a_pause_outlives_the_worker",
-)
+@caught_by("GlobalConfigSuite::test_a_watcher_sees_what_is_there_then_what_changes")
 class WatchesFromNowOn(MemoryGlobalConfig):
     """watch() leaves out what is there."""
 

@@ -205,7 +205,10 @@ class SendsFollowUpsOfOthers(MemoryBroker):
 # ---------------------------------------------------------------- evictions
 
 
-@caught_by("EvictsSuite::test_what_an_evicted_worker_held_goes_to_others")
+@caught_by(
+    "EvictsSuite::test_what_an_evicted_worker_held_goes_to_others",
+    "AtMostOnceSuite::test_by_default_it_is_run_again",
+)
 class LosesOnCrash(MemoryBroker):
     """What a dead worker held is gone."""
 
@@ -228,10 +231,7 @@ class ForgetsCrashes(MemoryBroker):
         return self.server.exchange.leave(session, 1e12)
 
 
-@caught_by(
-    "EvictsSuite::test_a_crash_is_charged_to_what_was_held",
-    "AtMostOnceSuite::test_a_run_that_its_worker_lost_is_not_run_again",
-)
+@caught_by("EvictsSuite::test_a_crash_is_charged_to_what_was_held")
 class SuspectsNothing(Exchange):
     """What a dead worker held is delivered as if nobody could have run it."""
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 HERE = Path(__file__).parent
-MUTANT_S = 2.0  # a test of a mutant may hang; what is whole has the time that the project's tests have
 
 
 class Catcher:
@@ -38,9 +37,6 @@ class Catcher:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
         items[:] = [item for item in items if "subject" in _params(item) and self._is_wanted(*_names(item))]
-        for item in items:
-            if _names(item)[0] != UNBROKEN:
-                item.add_marker(pytest.mark.timeout(MUTANT_S))
         items.sort(key=lambda item: list(MUTANTS).index(_names(item)[0]))  # what is whole, before others did harm
 
     @pytest.hookimpl(wrapper=True)
