@@ -26,8 +26,7 @@ NOT_OF_THE_BACKEND = {
 }
 
 
-@pytest.fixture(scope="module")
-def found() -> Any:
+def _run() -> Any:
     """Run the tests that have to catch mutants, all in one process."""
     command = [sys.executable, str(FOLDER / "run.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER, timeout=550)
@@ -35,25 +34,21 @@ def found() -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.timeout(600)  # the first one waits for all: a minute and a half, on a machine that is not busy
-@pytest.mark.parametrize("name", NAMES)
-def test_a_broken_copy_is_caught(found: Any, name: str) -> None:
-    """By each test that is about what it breaks."""
-    assert MUTANTS[name].by
-    assert [] == [test for test in MUTANTS[name].by if test not in found["caught"].get(name, [])]
+@pytest.mark.timeout(600)  # a minute and a quarter, on a machine that is not busy
+def test_each_broken_copy_is_caught() -> None:
+    """By each test that is about what it breaks, and for that: what is whole passes them, no mutant just falls over."""
+    found = _run()
 
-
-@pytest.mark.timeout(600)
-def test_what_is_whole_is_not_caught(found: Any) -> None:
-    """The same tests pass on memory:// as it is: they are right about what they catch."""
+    caught = {name: [test for test in MUTANTS[name].by if test in found["caught"].get(name, [])] for name in NAMES}
+    assert {name: list(MUTANTS[name].by) for name in NAMES} == caught
     assert [] == found["caught"].get(UNBROKEN, [])
     assert sorted({test for mutant in MUTANTS.values() for test in mutant.by}) == found["passed"]
-
-
-@pytest.mark.timeout(600)
-def test_a_broken_copy_is_wrong_and_does_not_fall_over(found: Any) -> None:
-    """A mutant whose own code raises would be found by anything."""
     assert [] == found["faults"]
+
+
+def test_each_broken_copy_has_a_test() -> None:
+    """That is about what it breaks."""
+    assert [] == [name for name in NAMES if not MUTANTS[name].by]
 
 
 def test_every_suite_catches_something() -> None:
