@@ -136,6 +136,32 @@ async def test_the_record_of_a_retry_may_be_changed(app: QueueTasks) -> None:
     assert ("retry", 2, "s") == (record.status, record.attempt, record.reason)
 
 
+@pytest.mark.fires("storage_update")
+async def test_the_record_of_a_replay_may_be_changed(app: QueueTasks) -> None:
+    """Where records are kept by another server than the dead letters: it is opened again."""
+    app = QueueTasks("elsewhere", app.core.broker_url, storage_url="memory://records")
+    notes = noting(app, storage_update=lambda record: msgspec.structs.replace(record, reason="again"))
+
+    @app.task(dead_letter=True)
+    async def job() -> None:
+        raise ValueError("no")
+
+    async with app.worker():
+        task = await job.add_task()
+        await task.wait(timeout=PATIENCE_S)
+    assert [] == notes.order
+    assert 1 == await app.dead_letters.replay("default")
+
+    given = notes.one("storage_update")
+    assert (app.core.engine().storage, task.uuid, "new") == (
+        given["storage"],
+        given["record"].uuid,
+        given["record"].status,
+    )
+    assert "again" == (await app.get(task.uuid)).reason
+    await app.stop()
+
+
 @pytest.mark.fires("broker_remove_finished_task", "worker_remove_finished_task")
 async def test_a_final_record_may_be_changed_before_it_is_written(app: QueueTasks) -> None:
     """By the worker's trigger, then by the broker's; what they made of it is kept."""
