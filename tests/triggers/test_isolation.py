@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ from qtasks.asyncio import QueueTasks
 from qtasks.exceptions import PluginError, TaskFailedError
 from qtasks.plugins import Replace
 from qtasks_core.naming import new_uuid
+from qtasks_testing.polling import eventually
 from triggers.noting import PATIENCE_S
 from triggers.page import triggers
 
@@ -305,3 +307,30 @@ async def test_a_plugin_that_is_asked_for_a_retry_and_fails_ends_its_own_task_on
         assert 7 == await job.add_task(fails=False).result(timeout=PATIENCE_S)
 
     assert "plugin faulty: trigger worker_task_error_retry" in str(failed.value) + failed.value.traceback
+
+
+@pytest.mark.parametrize("trigger", [name for name in OF_CALLS if name != "storage_add"])
+async def test_a_slow_plugin_holds_up_one_of_many_that_are_added_together(app: QueueTasks, trigger: str) -> None:
+    """The others are sent, and run, while the plugin has not answered; then the call returns all in their order."""
+    go, called = asyncio.Event(), asyncio.Event()
+    ran: list[int] = []
+
+    async def wait(message: Any) -> None:
+        if message.args == (0,):
+            called.set()
+            await go.wait()
+
+    @app.task
+    async def note(number: int) -> int:
+        ran.append(number)
+        return number
+
+    app.add_plugin(SimpleNamespace(**{trigger: wait}))
+    async with app.worker():
+        adding = asyncio.create_task(note.add_many([(number,) for number in range(3)]))
+        async with asyncio.timeout(PATIENCE_S):
+            await called.wait()
+        await eventually(lambda: {1, 2} <= set(ran), timeout_s=PATIENCE_S)
+        assert not adding.done()
+        go.set()
+        assert [0, 1, 2] == [await task.result(timeout=PATIENCE_S) for task in await adding]

@@ -43,6 +43,8 @@ __all__ = ["Engine", "buffer_limits"]
 
 logger = logging.getLogger("qtasks.engine")
 
+_MANY = 1_000
+"""Most tasks of one call that plugins look at at the same time."""
 _TRIGGERS = (
     "broker_add_after",
     "broker_add_before",
@@ -165,8 +167,10 @@ class Engine:
 
     async def add_many(self, drafts: Sequence[Draft]) -> list[TaskRecord | Exception]:
         """Send many tasks in as few writes as possible; return a record or an error for each, as `add` would."""
-        if self._is_heard or any(draft.unique_key is not None for draft in drafts):
-            prepared = [await self._try_prepare(draft) for draft in drafts]
+        if self._is_heard:
+            return await self._add_each(drafts)
+        if any(draft.unique_key is not None for draft in drafts):
+            prepared = [self._try_encode(draft) for draft in drafts]
             sent = [(place, one) for place, one in enumerate(prepared) if not isinstance(one, Exception)]
             answers = await self._submit_many([addition for _, addition in sent])
         else:
@@ -176,13 +180,26 @@ class Engine:
             )
         results: list[TaskRecord | Exception] = [one if isinstance(one, Exception) else one[0] for one in prepared]
         for (place, addition), answer in zip(sent, answers, strict=True):
-            if answer is None and not self._is_heard:
+            if answer is None:
                 continue
             try:
                 results[place] = await self._added(addition, drafts[place], answer)
             except Exception as error:  # noqa: BLE001  # one task's error is its own
                 results[place] = error
         return results
+
+    async def _add_each(self, drafts: Sequence[Draft]) -> list[TaskRecord | Exception]:
+        """Send tasks one beside the other: one that a plugin holds up is not waited for by the others."""
+        room = asyncio.Semaphore(_MANY)
+
+        async def add(draft: Draft) -> TaskRecord | Exception:
+            async with room:
+                try:
+                    return await self.add(draft)
+                except Exception as error:  # noqa: BLE001  # one task's error is its own
+                    return error
+
+        return await asyncio.gather(*map(add, drafts))
 
     def _made_while_sent(
         self, drafts: Sequence[Draft], prepared: list[Addition | Exception], sent: list[tuple[int, Addition]]
@@ -291,12 +308,6 @@ class Engine:
     def _try_encode(self, draft: Draft) -> Addition | Exception:
         try:
             return self._encode(draft)
-        except Exception as error:  # noqa: BLE001  # one task's error is its own
-            return error
-
-    async def _try_prepare(self, draft: Draft) -> Addition | Exception:
-        try:
-            return await self.prepare(draft)
         except Exception as error:  # noqa: BLE001  # one task's error is its own
             return error
 
