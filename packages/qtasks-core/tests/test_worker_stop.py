@@ -228,6 +228,46 @@ async def test_a_run_that_is_lost_before_its_first_step_frees_its_slot(app: Queu
     assert 2 == evictions
 
 
+async def test_late_news_of_a_loss_does_not_stop_the_next_run(app: QueueTasks, running: Running) -> None:
+    """The task was lent to the same worker anew before that hears of the loss: this loan is another one."""
+    taken: list[Delivery] = []
+    told: list[Callable[[Sequence[Delivery]], None]] = []
+
+    class Late(MemoryBroker):
+        async def subscribe(
+            self, queues: Sequence[str], worker: str, slots: int, lost: Callable[[Sequence[Delivery]], None]
+        ) -> None:
+            told.append(lost)
+            await super().subscribe(queues, worker, slots, lambda _: None)
+
+        async def receive(self, limit: int, per_queue: Mapping[str, int] | None = None) -> Sequence[Delivery]:
+            got = await super().receive(limit, per_queue)
+            taken.extend(got)
+            return got
+
+    app.core.sources = Sources(broker_url="memory://", broker=Late("memory://", app.core.new_context()))
+    app.core._spare = None
+    runs = asyncio.Queue[int]()
+    may_end = asyncio.Event()
+
+    @app.task
+    async def job() -> int:
+        runs.put_nowait(len(taken))
+        await may_end.wait()
+        return 7
+
+    async with running(app, concurrency=2) as worker:
+        task = await job.add_task()
+        await asyncio.wait_for(runs.get(), 20)
+        broker = app.core.engine().broker
+        assert isinstance(broker, Evicts)
+        await broker.evict(worker.name)
+        await asyncio.wait_for(runs.get(), 20)
+        told[-1](taken[:1])
+        may_end.set()
+        assert 7 == await task.result(timeout=20)
+
+
 # ---------------------------------------------------------------- a server that is away at the stop
 
 

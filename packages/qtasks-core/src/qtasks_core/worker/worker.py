@@ -439,10 +439,10 @@ class DefaultWorker:
         """Stop the runs that are not ours any more; without fencing they go on, and their settling is refused."""
         if not self._is_fenced:
             return
-        gone = {(one.envelope.uuid, one.envelope.attempt) for one in deliveries if one.envelope is not None}
+        tokens = [delivery.token for delivery in deliveries]  # the same task may have been lent to us anew meanwhile
         for run in list(self._runs):
             envelope = run.delivery.envelope
-            if envelope is not None and (envelope.uuid, envelope.attempt) in gone and not run.is_ending:
+            if envelope is not None and run.delivery.token in tokens and not run.is_ending:
                 logger.warning(
                     "task %s %s was taken over by another worker: its run is stopped", run.task_name, envelope.uuid
                 )
