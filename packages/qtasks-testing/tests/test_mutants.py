@@ -34,6 +34,7 @@ def _run() -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.once
 @pytest.mark.timeout(600)  # a minute and a quarter, on a machine that is not busy
 def test_each_broken_copy_is_caught() -> None:
     """By each test that is about what it breaks, and for that: what is whole passes them, no mutant just falls over."""

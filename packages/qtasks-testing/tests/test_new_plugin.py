@@ -64,6 +64,7 @@ def run(folder: Path, *args: object, env: dict[str, str] | None = None) -> str:
 # ---------------------------------------------------------------- what is written
 
 
+@pytest.mark.once
 @pytest.mark.timeout(300)
 @each_kind
 def test_what_is_written_passes_its_tests(kind: str, tmp_path: Path) -> None:
