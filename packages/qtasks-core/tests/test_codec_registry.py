@@ -11,9 +11,12 @@ import pytest
 from qtasks_core.aio import QueueTasks
 from qtasks_core.blocking import QueueTasks as BlockingQueueTasks
 from qtasks_core.codec_registry import CodecRegistry
+from qtasks_core.contract import Message
 from qtasks_core.errors import CodecError, ConfigError, TaskFailedError, UnknownWireError
 from qtasks_core.serializers import convert_texts
+from qtasks_core.signatures import Signature
 from qtasks_core.wire import unpack_message
+from qtasks_core.worker.arguments import ArgumentReader
 
 
 class Upside:
@@ -186,3 +189,20 @@ async def test_depth_is_bounded_in_every_codec(serializer: Any) -> None:
         await app.add_task("job", deep[0])
         with pytest.raises(CodecError, match="nested deeper than max_depth"):
             await app.add_task("job", deep)
+
+
+def test_who_only_reads_need_not_write() -> None:
+    """A codec that is installed for what others have written is asked to encode nothing."""
+
+    class ReadOnly(Upside):
+        def encode(self, value: object) -> bytes:
+            raise NotImplementedError
+
+    def join(*words: str, between: str = " ") -> str:
+        return between.join(words)
+
+    registry = CodecRegistry(None)
+    registry.add(ReadOnly())
+    reader = ArgumentReader(Signature(join, "join").converter(), registry.of, 100)
+
+    assert (("a", "b"), {}) == reader.read(Message("join", b'["a", "b"]'[::-1], b"{}"[::-1], "upside"))

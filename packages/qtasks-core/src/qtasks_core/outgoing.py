@@ -10,7 +10,7 @@ from qtasks_core.errors import CodecError, PayloadTooLargeError
 from qtasks_core.messages import waiting_record
 from qtasks_core.naming import new_uuid
 from qtasks_core.options import Draft
-from qtasks_core.serializers import check_depth, tells_depth
+from qtasks_core.serializers import check_depth, no_members, tells_depth
 from qtasks_core.wire import pack_message
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class DraftEncoder:
 
     def __init__(self, serializer: Serializer, config: QueueConfig) -> None:
         self._serializer = serializer
-        self._no_kwargs = serializer.encode({})
+        self._no_kwargs = no_members(serializer.codec)
         self._max_depth = config.max_depth
         self._max_bytes = config.max_message_bytes
         self._flat_bytes = config.max_depth if tells_depth(serializer.codec) else -1
@@ -106,11 +106,13 @@ class DraftEncoder:
             CodecError: An argument cannot be encoded, or is nested deeper than `max_depth`.
             PayloadTooLargeError: The body is larger than `max_message_bytes`.
         """
-        ttl_s = draft.result_ttl_s
+        ttl_s, kwargs = draft.result_ttl_s, self._no_kwargs
+        if draft.kwargs or kwargs is None:
+            kwargs = self._encode(draft, "keyword arguments", draft.kwargs)
         message = Message(
             draft.task_name,
             self._encode(draft, "arguments", draft.args),
-            self._encode(draft, "keyword arguments", draft.kwargs) if draft.kwargs else self._no_kwargs,
+            kwargs,
             self._serializer.codec,
             draft.timeout_s,
             ttl_s,

@@ -23,6 +23,7 @@ __all__ = [
     "check_depth",
     "convert",
     "convert_texts",
+    "no_members",
     "tells_depth",
 ]
 
@@ -30,6 +31,7 @@ _CONTAINER_BYTES = {
     "msgpack": bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)]),  # fixmap, fixarray, array 16/32, map 16/32
     "json": b"[{",
 }
+_NO_MEMBERS = {"msgpack": b"\x80", "json": b"{}"}
 _OTHER_BYTES = {
     codec: bytes(byte for byte in range(256) if byte not in begin) for codec, begin in _CONTAINER_BYTES.items()
 }
@@ -141,6 +143,11 @@ def check_depth(raw: bytes, value: object, limit: int, *, around: int = 0, codec
         if not level:
             return
     raise CodecError(f"nested deeper than max_depth ({limit}); flatten the data, or raise the setting everywhere")
+
+
+def no_members(codec: str) -> bytes | None:
+    """Return what a codec of ours writes for an empty mapping; None: it is a user's, which may do as it likes."""
+    return _NO_MEMBERS.get(codec)
 
 
 def tells_depth(codec: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qtasks_core.serializers import check_depth, convert, convert_texts, tells_depth
+from qtasks_core.serializers import check_depth, convert, convert_texts, no_members, tells_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,11 +16,11 @@ __all__ = ["ArgumentReader"]
 
 
 class _Decoders(NamedTuple):
-    """Of one codec; `none` is what no named arguments look like, `flat_bytes` a length that is flat enough."""
+    """Of one codec; `none` is how no named arguments look, if known, `flat_bytes` a length that is flat enough."""
 
     args: Callable[[bytes], list[Any]]
     kwargs: Callable[[bytes], dict[str, Any]]
-    none: bytes
+    none: bytes | None
     convert: Callable[[Any, Any], Any]
     flat_bytes: int
 
@@ -65,7 +65,7 @@ class ArgumentReader:
         return _Decoders(
             serializer.decoder(list[Any]),
             serializer.decoder(dict[str, Any]),
-            serializer.encode({}),
+            no_members(codec),
             convert_texts if getattr(serializer, "text_keys", False) else convert,
             self._max_depth if tells_depth(codec) else -1,
         )
