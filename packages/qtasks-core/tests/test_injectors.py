@@ -14,6 +14,7 @@ from qtasks_core.errors import PluginError, TaskFailedError
 from qtasks_core.middlewares import TaskMiddleware
 from qtasks_core.task_context import AsyncTaskContext
 from qtasks_core.testing import call_task
+from qtasks_core.triggers import Replace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -201,6 +202,21 @@ async def test_a_plugin_adds_injectors_and_middlewares_to_a_task(app: QueueTasks
     async with _at_work(app):
         assert (40, 7) == (await (await noted.add_task()).result(), await (await plain.add_task(7)).result())
     assert ["noted", "open n", "close n"] == log
+
+
+def test_a_task_may_be_given_back_in_a_replace(app: QueueTasks) -> None:
+    """As any other value."""
+
+    class Extends:
+        def qtasks_register_task(self, task: TaskDefinition) -> Replace:
+            return Replace(task.providing(n=Number([], "n", waits=False)))
+
+    app.add_plugin(Extends())
+
+    @app.task
+    async def job(n: int, x: int) -> None: ...
+
+    assert ["x"] == list(job.definition.signature.parameters.parameters)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,6 +173,25 @@ def test_the_same_object_answers_a_trigger_once(app: QueueTasks) -> None:
 
     with pytest.raises(ConfigError, match=r"plugin Told: it answers .* already: the same object was added before"):
         app.add_plugin(told, ["worker_stop", "worker_start"])
+
+
+async def test_the_same_object_may_answer_others_later(app: QueueTasks) -> None:
+    """It is started and stopped once all the same."""
+    told = Told()
+    app.add_plugin(told, ["worker_start"], component="worker")
+    app.add_plugin(told, ["worker_stop"], component="worker")
+
+    async with app.worker():
+        pass
+
+    assert ["start", "stop", "worker_start", "worker_stop"] == sorted(told.names)
+
+
+async def test_what_can_be_called_is_a_method_too(app: QueueTasks) -> None:
+    """A partial, or an object with __call__, in the place of a method."""
+    app.add_plugin(SimpleNamespace(task_executor_run_task=partial(lambda result, times: result * times, times=3)))
+
+    assert 12 == await _result(app, 4)
 
 
 async def test_a_plugin_for_each_task_comes_before_the_work(app: QueueTasks) -> None:

@@ -13,9 +13,10 @@ from qtasks_core.config import QueueConfig, RunOptions
 from qtasks_core.context import AppContext, SharedObjects
 from qtasks_core.contract import Evicts
 from qtasks_core.definition import TaskDefinition, TaskRegistry
+from qtasks_core.discovery import load_plugins
 from qtasks_core.engine import Engine
 from qtasks_core.errors import ConfigError, ResultExpiredError
-from qtasks_core.extending import extended, install_plugins
+from qtasks_core.extending import extended
 from qtasks_core.forks import after_fork, keep_for_ever
 from qtasks_core.layers import Middlewares, wraps_runs
 from qtasks_core.middlewares import checked_middlewares
@@ -249,7 +250,7 @@ class App:
             PluginError: A plugin is broken, and `QTASKS_PLUGINS_STRICT` is set; or it was asked for and is not there.
         """
         self.face = face
-        install_plugins(self.triggers)
+        load_plugins(self.triggers)
         self.triggers.notify_now(self.triggers.of("qtasks_configure"), qtasks=face)
         SHARED.include_in(self)
 

@@ -1,32 +1,14 @@
-"""What plugins do when an app is built and its tasks are declared."""
+"""What plugins make of a task when it is declared."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtasks_core.discovery import load_plugins, refuse_plugin
-from qtasks_core.errors import ConfigError
-
 if TYPE_CHECKING:
     from qtasks_core.definition import TaskDefinition
     from qtasks_core.triggers import Triggers
 
-__all__ = ["extended", "install_plugins"]
-
-
-def install_plugins(triggers: Triggers) -> None:
-    """Let the installed plugins answer the triggers of an app.
-
-    Raises:
-        PluginError: One is broken, and `QTASKS_PLUGINS_STRICT` is set; or it was asked for and is not there.
-    """
-    for found in load_plugins():
-        from qtasks_core.plugins import add_installed  # noqa: PLC0415  # pluggy is loaded for plugins only
-
-        try:
-            add_installed(triggers, found.plugin, found.name)
-        except ConfigError as error:
-            refuse_plugin(found, error)
+__all__ = ["extended"]
 
 
 def extended(definition: TaskDefinition, triggers: Triggers, face: Any) -> TaskDefinition:

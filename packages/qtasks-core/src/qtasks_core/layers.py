@@ -12,7 +12,7 @@ from qtasks_core.errors import PluginError
 from qtasks_core.middlewares import TaskMiddleware, overrides
 from qtasks_core.options import Draft
 from qtasks_core.provided import provide
-from qtasks_core.triggers import Replace
+from qtasks_core.triggers import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -77,7 +77,7 @@ class Middlewares:
         uuid = draft.uuid
         for one in self._having("add", draft.task_name):
             answer = await _answer(one.add(draft))
-            changed: Any = draft if answer is None else _value(answer)
+            changed: Any = draft if answer is None else value_of(answer)
             if not isinstance(changed, Draft):
                 raise PluginError(f"middleware {one!r}: add: expected a draft or None, got {type(changed).__name__}")
             if changed.uuid != uuid:
@@ -89,7 +89,7 @@ class Middlewares:
         """Return what the middlewares make of a result that somebody waits for; the innermost comes first."""
         for one in reversed([*self._having("result", task.task_name)]):
             answer = await _answer(one.result(task, value))
-            value = value if answer is None else _value(answer)
+            value = value if answer is None else value_of(answer)
         return value
 
     def _having(self, step: str, task_name: str) -> Iterator[TaskMiddleware]:
@@ -153,7 +153,7 @@ class Layers:
                 await _tell(failed, execution, error)
             raise
         answer = None if after is None else await _answer(after(execution, result))
-        return result if answer is None else _value(answer)
+        return result if answer is None else value_of(answer)
 
 
 async def _provide_around(execution: Execution, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -184,7 +184,3 @@ def _step(one: Any, step: str) -> Callable[..., Any]:
 
 async def _answer(answer: Any) -> Any:
     return await answer if inspect.isawaitable(answer) else answer
-
-
-def _value(answer: Any) -> Any:
-    return answer.value if isinstance(answer, Replace) else answer

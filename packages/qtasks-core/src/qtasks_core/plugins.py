@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
+from functools import partial, update_wrapper
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pluggy import HookimplMarker, PluginManager
@@ -11,9 +12,10 @@ from pluggy import HookimplMarker, PluginManager
 from qtasks_core import hookspecs
 from qtasks_core.errors import ConfigError
 from qtasks_core.hookspecs._marker import is_synchronous
+from qtasks_core.suggesting import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from qtasks_core.triggers import Triggers
 
@@ -74,25 +76,31 @@ _COMPONENTS = {
 
 
 class _View:
-    """The part of a plugin that answers the chosen triggers.
+    """The part of a plugin that answers the chosen triggers, and its `start` and `stop`.
 
     Parameters:
         plugin: The plugin.
-        answers: Its function for each trigger.
+        who: How messages call it.
+        chosen: Its function for each trigger.
+        life: By step, start and stop, the trigger that tells of it, and the function.
     """
 
-    def __init__(self, plugin: object, answers: Mapping[str, Callable[..., Any]]) -> None:
-        self._of = plugin
-        vars(self).update(answers)
+    def __init__(
+        self,
+        plugin: object,
+        who: str,
+        chosen: Mapping[str, Callable[..., Any]],
+        life: Mapping[str, tuple[str, Callable[..., Any]]],
+    ) -> None:
+        self.__name__ = who
+        self.plugin = plugin
+        self.chosen = frozenset(chosen)
+        self.life = {step: trigger for step, (trigger, _) in life.items()}
+        functions = {**chosen, **{step: function for step, (_, function) in life.items()}}
+        vars(self).update({name: _hookable(function) for name, function in functions.items()})
 
     def __dir__(self) -> list[str]:
-        return [name for name in vars(self) if name != "_of"]
-
-    def shares_with(self, other: object) -> str | None:
-        """Return a trigger that another view of the same plugin answers too."""
-        if not isinstance(other, _View) or other._of is not self._of:  # noqa: SLF001  # of the same class
-            return None
-        return next((name for name in dir(other) if name in dir(self)), None)
+        return [*self.chosen, *self.life]
 
 
 class _Manager(PluginManager):
@@ -101,7 +109,8 @@ class _Manager(PluginManager):
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         if not isinstance(plugin, _View):
             return super().parse_hookimpl_opts(plugin, name)
-        return {**_UNMARKED, **(getattr(getattr(plugin, name), "qtasks_impl", None) or {}), "specname": name}
+        marked = getattr(getattr(plugin, name), "qtasks_impl", None) or {}
+        return {**_UNMARKED, **marked, "specname": plugin.life.get(name, name)}
 
 
 _UNMARKED = {"wrapper": False, "hookwrapper": False, "optionalhook": False, "tryfirst": False, "trylast": False}
@@ -154,17 +163,12 @@ def add_plugin(
     who = _checked_name(plugin) if name is None else name
     part = _component(who, component)
     chosen = _chosen(who, plugin, trigger_names, None if component is None else part.prefixes)
-    views = [_View(plugin, chosen), _View(plugin, _life(plugin, part))]
-    if set(dir(views[1])) & set(chosen):  # it answers the trigger itself, and is started or stopped by it too
-        names = [who, f"{who} (start and stop)"]
-    else:
-        views, names = [_View(plugin, {**_life(plugin, part), **chosen})], [who]
-    for view in views:
-        for other in triggers.manager.get_plugins():
-            if (twice := view.shares_with(other)) is not None:
-                raise ConfigError(f"plugin {who}: it answers {twice} already: the same object was added before")
-    for view, label in zip(views, names, strict=True):
-        triggers.register(view, _free(label, triggers.manager))
+    earlier = [view for view in triggers.manager.get_plugins() if isinstance(view, _View) and view.plugin is plugin]
+    if twice := next((name for view in earlier for name in chosen if name in view.chosen), None):
+        raise ConfigError(f"plugin {who}: it answers {twice} already: the same object was added before")
+    told = {trigger for view in earlier for trigger in view.life.values()}
+    life = {step: (trigger, function) for step, trigger, function in _life(plugin, part) if trigger not in told}
+    triggers.register(_View(plugin, who, chosen, life), name)
 
 
 def _checked_name(plugin: object) -> str:
@@ -183,7 +187,7 @@ def _component(who: str, component: str | None) -> _Component:
     if found is None:
         raise ConfigError(
             f"plugin {who}: component: expected one of {', '.join(_COMPONENTS)}, got {component!r}"
-            + _nearest(component, _COMPONENTS)
+            + suggestion(str(component), _COMPONENTS)
         )
     return found
 
@@ -201,12 +205,12 @@ def _chosen(
         own = prefixes or _COMPONENTS["qtasks"].prefixes
         for name in known:
             if name.startswith(own) and name not in named and not _cannot_answer(name, generic):
-                named[name] = _asked(generic, name)
+                named[name] = partial(generic, name)
     found = {name: function for name, function in named.items() if prefixes is None or name.startswith(prefixes)}
     if not found:
         of_component = "" if prefixes is None else f" that begins with {' or '.join(prefixes)}"
         methods = [name for name in dir(plugin) if not name.startswith("_")]
-        near = next((hint for name in methods if "_" in name and (hint := _nearest(name, known))), "")
+        near = next((hint for name in methods if "_" in name and (hint := suggestion(name, known))), "")
         raise ConfigError(f"plugin {who}: expected a method named after a trigger{of_component}, found none{near}")
     return found
 
@@ -230,7 +234,7 @@ def _checked_names(who: str, names: Sequence[str], known: Sequence[str]) -> list
         raise ConfigError(f"plugin {who}: trigger_names: expected at least one trigger, got none")
     for name in names:
         if name not in known:
-            raise ConfigError(f"plugin {who}: there is no trigger {name!r}{_nearest(name, known)}")
+            raise ConfigError(f"plugin {who}: there is no trigger {name!r}{suggestion(name, known)}")
     return list(dict.fromkeys(names))
 
 
@@ -241,19 +245,24 @@ def _answer(
         return named[name]
     if generic is None:
         raise ConfigError(f"plugin {who}: trigger_names: {name} is not answered: expected a method {name}(…)")
-    return _asked(generic, name)
+    return partial(generic, name)
 
 
-def _asked(generic: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Return a function, which pluggy insists on, that answers one trigger by the method for all."""
+def _hookable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the same as a function, which pluggy insists on."""
+    if isinstance(function, (FunctionType, MethodType)):
+        return function
+    if inspect.iscoroutinefunction(function):
 
-    async def answer_later(**kwargs: Any) -> Any:
-        return await generic(name, **kwargs)
+        async def answer_later(**kwargs: Any) -> Any:
+            return await function(**kwargs)
+
+        return update_wrapper(answer_later, function)
 
     def answer(**kwargs: Any) -> Any:
-        return generic(name, **kwargs)
+        return function(**kwargs)
 
-    return answer_later if inspect.iscoroutinefunction(generic) else answer
+    return update_wrapper(answer, function)
 
 
 def _answers_all(plugin: object) -> bool:
@@ -264,25 +273,10 @@ def _cannot_answer(name: str, generic: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(generic) and is_synchronous(getattr(hookspecs, name))
 
 
-def _life(plugin: object, part: _Component) -> dict[str, Callable[..., Any]]:
-    """Return what is called when the component starts and stops."""
-    found = {}
-    for trigger, step in ((part.start, "start"), (part.stop, "stop")):
+def _life(plugin: object, part: _Component) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """Yield what is called when the component starts and stops: the step, its trigger, the function."""
+    for step, trigger in (("start", part.start), ("stop", part.stop)):
         function = getattr(plugin, step, None)
         is_own = getattr(type(plugin), step, None) is not getattr(BasePlugin, step)
         if callable(function) and is_own:
-            found[trigger] = function
-    return found
-
-
-def _free(name: str, manager: PluginManager) -> str:
-    found, count = name, 1
-    while manager.has_plugin(found):
-        count += 1
-        found = f"{name} #{count}"
-    return found
-
-
-def _nearest(name: object, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+            yield step, trigger, function

@@ -71,14 +71,7 @@ class Replaying:
         triggers = self._engine.triggers
         if not (chain := triggers.of("storage_update")):
             return record
-        try:
-            changed: TaskRecord = await triggers.replace(
-                chain, "record", storage=storage, record=msgspec.structs.replace(record)
-            )
-        except Exception:  # the letters are sent, and each is another task
-            logger.exception("task %s is reopened without what a plugin wanted", record.uuid)
-            return record
-        return changed
+        return await triggers.replace_or_keep(chain, record, "is reopened", storage=storage)
 
     async def _hold_keys(self, sent: Sequence[Envelope]) -> None:
         keys = self._engine.unique_keys

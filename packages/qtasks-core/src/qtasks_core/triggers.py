@@ -6,16 +6,18 @@ A trigger without an implementation is an empty tuple, so a call site pays one t
 from __future__ import annotations
 
 import asyncio
-import difflib
 import inspect
 import logging
 import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from qtasks_core.callers import compiled
 from qtasks_core.errors import ConfigError, PluginError, QTasksError
 from qtasks_core.forks import after_fork
+from qtasks_core.suggesting import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
 
     from pluggy import PluginManager
 
-    from qtasks_core.contract import Execution
+    from qtasks_core.contract import Execution, TaskRecord
     from qtasks_core.hookspecs._kept import Kept
 
-__all__ = ["Implementation", "Replace", "Triggers", "checked_arguments"]
+__all__ = ["Implementation", "Replace", "Triggers", "checked_arguments", "value_of"]
 
 logger = logging.getLogger("qtasks.triggers")
 
@@ -38,6 +40,11 @@ class Replace(NamedTuple):
     """What a replacing trigger returns to set a value that may be None."""
 
     value: Any
+
+
+def value_of(answer: Any) -> Any:
+    """Return the value that an answer stands for: what is in a `Replace`, else the answer itself."""
+    return answer.value if isinstance(answer, Replace) else answer
 
 
 class Implementation(NamedTuple):
@@ -149,7 +156,7 @@ class Triggers:
         for impl in chain:
             answer = _answer_now(impl, values)
             if answer is not None:
-                values[key] = answer
+                values[key] = value_of(answer)
             if kept is not None:
                 kept.check(before, values[key], impl.who)
         return values[key]
@@ -185,10 +192,28 @@ class Triggers:
                 _blame(impl, error)
                 raise
             if answer is not None:
-                values[key] = answer.value if isinstance(answer, Replace) else answer
+                values[key] = value_of(answer)
             if kept is not None:  # also when it returned None: records and drafts can be changed in place
                 kept.check(before, values[key], impl.who)
         return values[key]
+
+    async def replace_or_keep(
+        self, chain: tuple[Implementation, ...], record: TaskRecord, loss: str, /, **values: Any
+    ) -> TaskRecord:
+        """Hand a record through, as `replace` does, where no plugin may stop what is done with it.
+
+        Parameters:
+            chain: The implementations.
+            record: The record; it stays as it is.
+            loss: What is done without them where one raises, for the log.
+            values: The trigger's other arguments by name.
+        """
+        try:
+            changed: TaskRecord = await self.replace(chain, "record", record=msgspec.structs.replace(record), **values)
+        except Exception:
+            logger.exception("task %s %s without what a plugin wanted", record.uuid, loss)
+            return record
+        return changed
 
     async def replace_pair(
         self, chain: tuple[Implementation, ...], keys: tuple[str, str], /, **values: Any
@@ -247,7 +272,7 @@ class Triggers:
         for impl in chain:
             answer = await self._ask(impl, values)
             if answer is not None:
-                return answer.value if isinstance(answer, Replace) else answer
+                return value_of(answer)
         return default
 
     def _chain(self, trigger: str, manager: PluginManager) -> tuple[Implementation, ...]:
@@ -315,7 +340,7 @@ def _answer_now(impl: Implementation, values: dict[str, Any]) -> Any:
 
 
 def _pair(impl: Implementation, answer: Any) -> tuple[Any, Any]:
-    pair = answer.value if isinstance(answer, Replace) else answer
+    pair = value_of(answer)
     if impl.kept is not None:
         impl.kept.check((), pair, impl.who)
     first, second = pair
@@ -364,7 +389,7 @@ def _check(
     if trigger not in known:
         if options.get("optionalhook"):
             return
-        raise ConfigError(f"{who}: there is no trigger {trigger!r}{_suggestion(trigger, known)}")
+        raise ConfigError(f"{who}: there is no trigger {trigger!r}{suggestion(trigger, known)}")
     if inspect.iscoroutinefunction(function) and is_synchronous(getattr(manager.hook, trigger).spec.function):
         raise ConfigError(f"{who}: {trigger} is called where no event loop runs: expected a def, got an async def")
     checked_arguments(who, trigger, function, _arguments_of(trigger, manager))
@@ -402,7 +427,7 @@ def _can_be_called_with(parameter: Parameter, given: tuple[str, ...]) -> bool:
 def _hint(name: str, given: tuple[str, ...]) -> str:
     if name == "self":
         return "; register an object of the class"
-    return " by position" if name in given else _suggestion(name, given)
+    return " by position" if name in given else suggestion(name, given)
 
 
 def _taken(function: Callable[..., Any], given: tuple[str, ...]) -> tuple[str, ...]:
@@ -421,8 +446,3 @@ def _known(manager: PluginManager) -> list[str]:
 def _arguments_of(trigger: str, manager: PluginManager) -> tuple[str, ...]:
     spec = getattr(manager.hook, trigger).spec
     return tuple(spec.argnames)
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from discovery.site import Site
-from qtasks_core.discovery import load_plugins, refuse_plugin
+from qtasks_core.discovery import load_plugins
 from qtasks_core.errors import ConfigError, PluginError
+from qtasks_core.triggers import Triggers
 
 MODULE = """
 from pluggy import HookimplMarker
@@ -55,7 +56,7 @@ BROKEN = {
 
 
 def names() -> list[str]:
-    return [found.name for found in load_plugins()]
+    return [found.name for found in load_plugins(Triggers())]
 
 
 # ---------------------------------------------------------------- what is found
@@ -63,7 +64,12 @@ def names() -> list[str]:
 
 def test_without_plugins_there_are_none_and_pluggy_is_not_loaded(site: Site) -> None:
     """An app without plugins pays for none."""
-    code = "import sys; from qtasks_core.discovery import load_plugins; print(load_plugins(), 'pluggy' in sys.modules)"
+    code = """
+    import sys
+    from qtasks_core.discovery import load_plugins
+    from qtasks_core.triggers import Triggers
+    print(load_plugins(Triggers()), 'pluggy' in sys.modules)
+    """
 
     assert "[] False\n" == site.run_program(code).stdout
 
@@ -80,7 +86,7 @@ def test_a_module_an_object_and_a_class_are_plugins(site: Site) -> None:
     """Each by the name of its entry point, sorted, with its distribution; a class is instantiated."""
     site.install("fake-one", MODULE, "qtasks: module = ")
     site.install("fake-two", f"{CLASS}\nplugin = Plugin()", "qtasks: object = plugin", "qtasks: class = Plugin")
-    by_class, module, by_object = load_plugins()
+    by_class, module, by_object = load_plugins(Triggers())
 
     assert [("class", "fake-two 2.5"), ("module", "fake-one 2.5"), ("object", "fake-two 2.5")] == [
         (found.name, found.owner) for found in (by_class, module, by_object)
@@ -95,7 +101,7 @@ def test_each_call_builds_objects_of_its_own(site: Site) -> None:
     """So that two apps do not share what a plugin keeps."""
     site.install("fake-one", CLASS, "qtasks: one = Plugin")
 
-    assert load_plugins()[0].plugin is not load_plugins()[0].plugin
+    assert load_plugins(Triggers())[0].plugin is not load_plugins(Triggers())[0].plugin
 
 
 def test_an_object_that_answers_all_in_one_place_is_a_plugin(site: Site) -> None:
@@ -155,7 +161,7 @@ def test_strict_raises(site: Site, monkeypatch: pytest.MonkeyPatch, code: str, a
     monkeypatch.setenv("QTASKS_PLUGINS_STRICT", "1")
     site.install("fake-one", code, f"qtasks: one = {attribute}")
     with pytest.raises(PluginError) as caught:
-        load_plugins()
+        load_plugins(Triggers())
 
     assert reason in str(caught.value)
     assert reason.startswith(":") == (caught.value.__cause__ is None)
@@ -193,19 +199,20 @@ def test_damaged_metadata_hides_its_own_distribution_only(site: Site) -> None:
 def test_what_cannot_be_registered_is_refused_by_the_same_rules(
     site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever loaded it says what went wrong: once, or raised."""
+    """An app that has something of that name says so: once, or it raises."""
     site.install("fake-one", CLASS, "qtasks: one = Plugin")
-    (found,) = load_plugins()
-    cause = ConfigError("no room")
-    refuse_plugin(found, cause)
-    refuse_plugin(found, cause)
+    triggers = Triggers()
+    load_plugins(triggers)
+    assert [] == load_plugins(triggers)
+    assert [] == load_plugins(triggers)
 
     (record,) = caplog.records
-    assert record.message.startswith("plugin one (fake-one 2.5, entry point fake_one:Plugin) cannot be used: no room;")
+    start = "plugin one (fake-one 2.5, entry point fake_one:Plugin) cannot be used: another plugin of that name is"
+    assert record.message.startswith(start)
     monkeypatch.setenv("QTASKS_PLUGINS_STRICT", "true")
-    with pytest.raises(PluginError, match="no room") as caught:
-        refuse_plugin(found, cause)
-    assert cause is caught.value.__cause__
+    with pytest.raises(PluginError, match="another plugin of that name is registered already") as caught:
+        load_plugins(triggers)
+    assert isinstance(caught.value.__cause__, ConfigError)
 
 
 # ---------------------------------------------------------------- what is wanted
@@ -250,7 +257,7 @@ def test_one_that_was_asked_for_must_work(monkeypatch: pytest.MonkeyPatch) -> No
     """Who names a broken plugin in QTASKS_PLUGINS gets the error, not an app without it."""
     monkeypatch.setenv("QTASKS_PLUGINS", "one,three")
     with pytest.raises(PluginError, match=r"plugin three \(fake-three 2\.5, entry point fake_three:Plugin\) cannot"):
-        load_plugins()
+        load_plugins(Triggers())
 
 
 @pytest.mark.usefixtures("three")
@@ -258,7 +265,7 @@ def test_one_that_is_asked_for_and_not_there_is_an_error(monkeypatch: pytest.Mon
     """With the nearest name, and all there are."""
     monkeypatch.setenv("QTASKS_PLUGINS", "one,twoo")
     with pytest.raises(ConfigError) as caught:
-        load_plugins()
+        load_plugins(Triggers())
 
     text = "QTASKS_PLUGINS: no plugin 'twoo' is installed; did you mean 'two'? Installed: one, three, two"
     assert text == str(caught.value)
@@ -268,7 +275,7 @@ def test_one_that_is_asked_for_where_there_are_none(site: Site, monkeypatch: pyt
     """No guess, then."""
     monkeypatch.setenv("QTASKS_PLUGINS", "one")
     with pytest.raises(ConfigError, match=r"no plugin 'one' is installed\. Installed: none$"):
-        load_plugins()
+        load_plugins(Triggers())
 
 
 @pytest.mark.parametrize("text", ["0", "", "false"])
@@ -284,4 +291,4 @@ def test_strict_is_1_or_0(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anything else is told, also where nothing is broken."""
     monkeypatch.setenv("QTASKS_PLUGINS_STRICT", "maybe")
     with pytest.raises(ConfigError, match=r"QTASKS_PLUGINS_STRICT: expected 1 or 0, got 'maybe'"):
-        load_plugins()
+        load_plugins(Triggers())

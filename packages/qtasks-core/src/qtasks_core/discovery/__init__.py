@@ -5,7 +5,7 @@ Nothing is looked for when this is imported: the first scheme, plugin or command
 
 from __future__ import annotations
 
-from qtasks_core.discovery.ambient import LoadedPlugin, load_plugins, refuse_plugin
+from qtasks_core.discovery.ambient import LoadedPlugin, load_plugins
 from qtasks_core.discovery.schemes import RegisteredScheme, register_scheme
 
-__all__ = ["LoadedPlugin", "RegisteredScheme", "load_plugins", "refuse_plugin", "register_scheme"]
+__all__ = ["LoadedPlugin", "RegisteredScheme", "load_plugins", "register_scheme"]

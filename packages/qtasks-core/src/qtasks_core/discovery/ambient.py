@@ -9,7 +9,6 @@ What is broken is told once and skipped, unless somebody asked for it by name or
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import threading
@@ -18,11 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtasks_core.discovery.entries import PLUGINS, check_api, entries
 from qtasks_core.errors import ConfigError, PluginError
+from qtasks_core.suggesting import suggestion
 
 if TYPE_CHECKING:
     from qtasks_core.discovery.entries import Entry
+    from qtasks_core.triggers import Triggers
 
-__all__ = ["EXPECTED", "Choice", "LoadedPlugin", "load_plugins", "plugin_of", "refuse_plugin"]
+__all__ = ["EXPECTED", "Choice", "LoadedPlugin", "load_plugins", "plugin_of"]
 
 logger = logging.getLogger("qtasks.plugins")
 
@@ -62,10 +63,14 @@ class Choice(NamedTuple):
         return "QTASKS_PLUGINS" if self.only is not None and name not in self.only else None
 
 
-def load_plugins() -> list[LoadedPlugin]:
-    """Return the plugins that are installed and wanted, sorted by name; a class is instantiated at each call.
+def load_plugins(triggers: Triggers) -> list[LoadedPlugin]:
+    """Let the plugins that are installed and wanted answer triggers; return them, sorted by name.
 
-    What is broken is logged once in this process, with distribution, version and entry point, and left out.
+    A class is instantiated at each call. What is broken is logged once in this process, with distribution, version and
+    entry point, and left out.
+
+    Parameters:
+        triggers: An app's.
 
     Raises:
         ConfigError: QTASKS_PLUGINS names one that is not installed; says which is nearest. Or QTASKS_PLUGINS_STRICT
@@ -78,36 +83,22 @@ def load_plugins() -> list[LoadedPlugin]:
     for entry in installed:
         if choice.blocks(entry.name) is None:
             try:
-                found.append(LoadedPlugin(entry.name, plugin_of(entry), entry.owner, entry.origin))
+                found.append(LoadedPlugin(entry.name, plugin_of(entry, triggers), entry.owner, entry.origin))
             except PluginError as error:
                 _refuse(error, is_asked_for=is_strict or choice.only is not None)
     return found
 
 
-def refuse_plugin(loaded: LoadedPlugin, error: Exception) -> None:
-    """Log, once in this process, that a plugin cannot be used.
-
-    Parameters:
-        loaded: Of `load_plugins()`.
-        error: Why not, such as what registering it raised.
-
-    Raises:
-        PluginError: QTASKS_PLUGINS names it, or QTASKS_PLUGINS_STRICT is set; chained to *error*.
-    """
-    problem = PluginError(f"plugin {loaded.name} {loaded.origin} cannot be used: {error}")
-    problem.__cause__ = error
-    _refuse(problem, is_asked_for=_is_strict() or Choice.from_environment().only is not None)
-
-
-def plugin_of(entry: Entry) -> Any:
-    """Load a plugin: a module or an object as it is, of a class an object.
+def plugin_of(entry: Entry, triggers: Triggers) -> Any:
+    """Load a plugin, a module or an object as it is, of a class an object, and let it answer triggers.
 
     Parameters:
         entry: Its entry point.
+        triggers: An app's; whoever only wants to know whether it works gives triggers of no app.
 
     Raises:
         PluginError: It cannot be loaded or built, answers no trigger or one that does not exist, was made for
-            another version, or there is another one of its name.
+            another version, or there is another one of its name; none of its triggers is answered then.
     """
     what = f"plugin {entry.name}"
     others = [one for one in entries(PLUGINS, entry.name) if one != entry]
@@ -121,7 +112,9 @@ def plugin_of(entry: Entry) -> Any:
         plugin = found() if isclass(found) else found
         is_plugin = _answers_triggers(plugin)
         if is_plugin:
-            _try(plugin, entry.name)
+            from qtasks_core.plugins import add_installed  # noqa: PLC0415  # pluggy is loaded for plugins only
+
+            add_installed(triggers, plugin, entry.name)
     except (Exception, SystemExit) as error:
         reason = str(error).removeprefix(f"{what}: ") if isinstance(error, ConfigError) else repr(error)
         raise PluginError(f"{where} cannot be used: {reason}") from error
@@ -140,14 +133,6 @@ def _answers_triggers(plugin: object) -> bool:
     return has_method and not ismodule(plugin)
 
 
-def _try(plugin: object, name: str) -> None:
-    """Register it where nobody calls it: a trigger that does not exist is told before an app has half of a plugin."""
-    from qtasks_core.plugins import add_installed  # noqa: PLC0415  # as above
-    from qtasks_core.triggers import Triggers  # noqa: PLC0415  # as above
-
-    add_installed(Triggers(), plugin, name)
-
-
 def _refuse(error: PluginError, *, is_asked_for: bool) -> None:
     if is_asked_for:
         raise error
@@ -161,8 +146,7 @@ def _refuse(error: PluginError, *, is_asked_for: bool) -> None:
 
 def _check_installed(choice: Choice, installed: set[str]) -> None:
     for name in sorted((choice.only or frozenset()) - installed):
-        near = difflib.get_close_matches(name, installed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        hint = suggestion(name, installed) or "."
         there = ", ".join(sorted(installed)) or "none"
         raise ConfigError(f"QTASKS_PLUGINS: no plugin {name!r} is installed{hint} Installed: {there}")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Factory = Callable[[str, ComponentContext], Any]
 
-__all__ = ["SCHEME_EXTRAS", "RegisteredScheme", "factory_of", "load_factory", "register_scheme", "serves"]
+__all__ = ["SCHEME_EXTRAS", "RegisteredScheme", "factory_of", "load_factory", "register_scheme", "scheme_of", "serves"]
 
 SCHEME_EXTRAS = {
     "redis": "redis",
@@ -126,7 +126,7 @@ def load_factory(part: str, entry: Entry) -> Factory:
     Raises:
         PluginError: It is broken, or not the only one; names distribution, version and entry point.
     """
-    what = f"{part} for {_scheme(entry)}://"
+    what = f"{part} for {scheme_of(entry)}://"
     owners = [one.owner for one in entries(SCHEMES[part], entry.name)]
     if len(owners) > 1:
         raise PluginError(f"{what}: more than one distribution serves it: {', '.join(owners)}; uninstall one")
@@ -145,7 +145,8 @@ def _installed(part: str, scheme: str) -> list[Entry]:
     return entries(SCHEMES[part], scheme.replace("+", "."))
 
 
-def _scheme(entry: Entry) -> str:
+def scheme_of(entry: Entry) -> str:
+    """Return the scheme that an entry point is for."""
     return entry.name.replace(".", "+")
 
 
@@ -156,7 +157,7 @@ def _unknown(part: str, scheme: str) -> str:
     extra = SCHEME_EXTRAS.get(scheme)
     if extra is not None and not _other_parts(part, scheme):
         return f"{part}: {scheme}:// needs a package that is not installed: {_install_line(extra)}"
-    known = {_scheme(entry) for entry in entries(SCHEMES[part])} | {one for of, one in _registered if of == part}
+    known = {scheme_of(entry) for entry in entries(SCHEMES[part])} | {one for of, one in _registered if of == part}
     return (
         f"{part}: no installed package serves {scheme}://{_hint(part, scheme, known)} "
         f"Installed: {', '.join(f'{one}://' for one in sorted(known)) or 'none'}. "

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from qtasks_core.discovery.ambient import Choice, plugin_of
 from qtasks_core.discovery.commands import load_command
 from qtasks_core.discovery.entries import COMMANDS, PLUGINS, SCHEMES, Entry, entries
-from qtasks_core.discovery.schemes import load_factory
+from qtasks_core.discovery.schemes import load_factory, scheme_of
 from qtasks_core.errors import PluginError
+from qtasks_core.triggers import Triggers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -76,14 +77,14 @@ def survey(built_in: Collection[str]) -> Survey:
 
 def _scheme(part: str, entry: Entry) -> Extension:
     found = _tried(entry, "available", lambda: load_factory(part, entry))
-    return replace(found, name=entry.name.replace(".", "+"), part=part)
+    return replace(found, name=scheme_of(entry), part=part)
 
 
 def _plugin(entry: Entry, choice: Choice) -> Extension:
     variable = choice.blocks(entry.name)
     if variable is not None:
         return _extension(entry, "blocked", f"by {variable}")
-    return _tried(entry, "loaded", lambda: plugin_of(entry))
+    return _tried(entry, "loaded", lambda: plugin_of(entry, Triggers()))
 
 
 def _command(entry: Entry, built_in: Collection[str]) -> Extension:

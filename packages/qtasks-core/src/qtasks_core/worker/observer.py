@@ -94,14 +94,10 @@ class Observer:
 
     async def marked(self, record: TaskRecord) -> TaskRecord:
         """Return a record of status process as plugins want it; where one raises it is written as it was."""
-        try:
-            changed: TaskRecord = await self._replace(
-                "storage_add_process", "record", msgspec.structs.replace(record), storage=self._storage
-            )
-        except Exception:  # the task runs, or may be final already: its mark fails nothing
-            logger.exception("task %s: status process is written without what a plugin wanted", record.uuid)
-            return record
-        return changed
+        chain = self._chains["storage_add_process"]
+        return await self._triggers.replace_or_keep(
+            chain, record, "is written with status process", worker=self._worker, storage=self._storage
+        )
 
     async def _run(self, executor: TaskExecutor, execution: TaskExecution) -> Any:
         execution.open()
