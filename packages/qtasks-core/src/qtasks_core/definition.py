@@ -49,14 +49,14 @@ class TaskDefinition:
         self.provided = _places_of(
             function, self.name, echo=self.options["echo"], is_async=self.kind.startswith("async")
         )
-        self.signature = Signature(function, self.name, [place.name for place in self.provided])
+        self._sign()
 
     def renamed(self, name: str) -> TaskDefinition:
         """Return the same task under another name."""
         other = copy.copy(self)
         other.name = name
         other.options = {**self.options, "name": name}
-        other.signature = Signature(self.function, name, [place.name for place in self.provided])
+        other._sign()  # noqa: SLF001  # of the same class
         return other
 
     def providing(self, **injectors: Injector) -> TaskDefinition:
@@ -70,7 +70,7 @@ class TaskDefinition:
         """
         other = copy.copy(self)
         other.provided = injected_places(self.function, self.name, injectors, self.provided)
-        other.signature = Signature(self.function, self.name, [place.name for place in other.provided])
+        other._sign()  # noqa: SLF001  # of the same class
         return other
 
     def with_middlewares(self, *middlewares: TaskMiddleware) -> TaskDefinition:
@@ -121,6 +121,10 @@ class TaskDefinition:
             others = {name: value for name, value in kwargs.items() if name not in values}
             args, kwargs = put_between(self.provided, values, args, others)
         return self.function(*args, **kwargs)
+
+    def _sign(self) -> None:
+        """Make the signature that callers see."""
+        self.signature = Signature(self.function, self.name, [place.name for place in self.provided])
 
     def _value_here(self, place: Place, given: Mapping[str, Any]) -> Any:
         if place.name in given:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from qtasks_core.contract import Execution
+    from qtasks_core.task_context import RunningTask
 
-__all__ = ["Injector", "Pending", "Place", "context_places", "injected_places", "provide", "put_between"]
+__all__ = ["Injector", "Pending", "Place", "context_places", "injected_places", "provide", "put_between", "put_opened"]
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _OF_FACE = {
@@ -119,6 +120,20 @@ def injected_places(
         position = index if parameter.kind is not Parameter.KEYWORD_ONLY else None
         places[name] = Place(name, position, Pending(name, injector))
     return tuple(places[one.name] for one in parameters if one.name in places)
+
+
+def put_opened(
+    places: Sequence[Place], run: RunningTask, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a caller's arguments with the run's context, and what is pending, in their places.
+
+    Parameters:
+        places: In the order of the function's parameters.
+        run: It makes its context when a place wants one.
+        args: The caller's.
+        kwargs: The caller's.
+    """
+    return put_between(places, {place.name: place.pending or run.context for place in places}, args, kwargs)
 
 
 async def provide(execution: Execution, stack: AsyncExitStack) -> None:

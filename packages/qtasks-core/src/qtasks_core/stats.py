@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,30 +17,35 @@ if TYPE_CHECKING:
 __all__ = ["AsyncInspection", "AsyncStats", "SyncInspection", "SyncStats"]
 
 
-class AsyncStats:
+class _Stats:
+    """Inspections of an app.
+
+    Parameters:
+        app: The app, of either face.
+    """
+
+    def __init__(self, app: AppFace) -> None:
+        self.app = app
+
+
+class AsyncStats(_Stats):
     """Inspections of an app that are awaited.
 
     Parameters:
         app: The app, of either face.
     """
 
-    def __init__(self, app: AppFace) -> None:
-        self.app = app
-
     def inspect(self) -> AsyncInspection:
         """Return what can be looked at; plugins are told of each look (`stats_inspect`)."""
         return AsyncInspection(self.app.core, self)
 
 
-class SyncStats:
+class SyncStats(_Stats):
     """The same, blocking.
 
     Parameters:
         app: The app, of either face.
     """
-
-    def __init__(self, app: AppFace) -> None:
-        self.app = app
 
     def inspect(self) -> SyncInspection:
         """Return what can be looked at; see `AsyncStats.inspect`."""
@@ -56,7 +60,7 @@ class AsyncInspection:
         stats: What plugins are told is the statistics.
     """
 
-    def __init__(self, core: App, stats: AsyncStats | SyncStats) -> None:
+    def __init__(self, core: App, stats: _Stats) -> None:
         self._core = core
         self._stats = stats
 
@@ -175,7 +179,7 @@ def _described(definition: TaskDefinition, default_queue: str) -> dict[str, Any]
         "retry": options["retry"],
         "timeout": options["timeout"],
         "tags": list(options["tags"]),
-        "description": options["description"] or (inspect.getdoc(definition.function) or "").partition("\n")[0],
+        "description": definition.description,
     }
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.messages import envelope_of
-from qtasks_core.provided import put_between
+from qtasks_core.provided import put_opened
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.retrying import RetryPolicy
@@ -108,8 +108,7 @@ class TaskExecution:
         """
         args, kwargs = self.plan.decode(self.message)
         if self.plan.provided:
-            values = {place.name: place.pending or self.context for place in self.plan.provided}
-            args, kwargs = put_between(self.plan.provided, values, args, kwargs)
+            args, kwargs = put_opened(self.plan.provided, self, args, kwargs)
         self.args, self.kwargs = args, kwargs
         enter(self)
 

@@ -8,11 +8,12 @@ one kind has besides in `qtasks-NAME.KIND`.
 from __future__ import annotations
 
 import time
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from qtasks_core.cli.group import COMMANDS
+from qtasks_core.cli import group
+from qtasks_core.discovery.entries import COMMANDS, PLUGINS, SCHEMES, entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,17 +45,17 @@ class Kind(NamedTuple):
 
     def taken(self) -> frozenset[str]:
         """Return the names that are in use here already."""
-        own = COMMANDS if self.group == "qtasks.commands" else ()
-        return frozenset([*own, *(point.name for point in entry_points(group=self.group))])
+        own = group.COMMANDS if self.group == COMMANDS else ()
+        return frozenset([*own, *(entry.name for entry in entries(self.group))])
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("broker", "qtasks.brokers", "@CLASS@Broker", "A broker of QTasks for @NAME@://", ("msgspec>=0.19",)),
-        Kind("command", "qtasks.commands", "command", "A command of QTasks: qtasks @NAME@", ("click>=8.1",)),
-        Kind("plugin", "qtasks", "@CLASS@Plugin", "A plugin of QTasks that logs how long tasks run"),
-        Kind("storage", "qtasks.storages", "@CLASS@Storage", "A storage of QTasks for @NAME@://"),
+        Kind("broker", SCHEMES["broker"], "@CLASS@Broker", "A broker of QTasks for @NAME@://", ("msgspec>=0.19",)),
+        Kind("command", COMMANDS, "command", "A command of QTasks: qtasks @NAME@", ("click>=8.1",)),
+        Kind("plugin", PLUGINS, "@CLASS@Plugin", "A plugin of QTasks that logs how long tasks run"),
+        Kind("storage", SCHEMES["storage"], "@CLASS@Storage", "A storage of QTasks for @NAME@://"),
     )
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtasks_core.codec_registry import CodecRegistry
 from qtasks_core.contract import Delivery
-from qtasks_core.provided import provide, put_between
+from qtasks_core.provided import provide, put_opened
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.processes.failures import to_failure
@@ -76,8 +76,7 @@ class Caller:
         enter(run)
         args, kwargs = self._read(run.message)
         if places := self.definition.provided:
-            values = {place.name: place.pending or run.context for place in places}
-            args, kwargs = put_between(places, values, args, kwargs)
+            args, kwargs = put_opened(places, run, args, kwargs)
         run.args, run.kwargs = args, kwargs
         if not self.definition.is_injected:
             return self._call(run, None)
