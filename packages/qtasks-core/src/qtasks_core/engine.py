@@ -27,7 +27,7 @@ from qtasks_core.unique_keys import UniqueKeys, keeps_unique_keys
 from qtasks_core.writes import add_writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from uuid import UUID
 
     from qtasks_core.components import Components
@@ -169,15 +169,9 @@ class Engine:
         """Send many tasks in as few writes as possible; return a record or an error for each, as `add` would."""
         if self._is_heard:
             return await self._add_each(drafts)
-        if any(draft.unique_key is not None for draft in drafts):
-            prepared = [self._try_encode(draft) for draft in drafts]
-            sent = [(place, one) for place, one in enumerate(prepared) if not isinstance(one, Exception)]
-            answers = await self._submit_many([addition for _, addition in sent])
-        else:
-            prepared, sent = [], []
-            answers = await self._adds.submit_many(
-                self._made_while_sent(drafts, prepared, sent), self.config.send_timeout
-            )
+        prepared = [self._try_encode(draft) for draft in drafts]
+        sent = [(place, one) for place, one in enumerate(prepared) if not isinstance(one, Exception)]
+        answers = await self._submit_many([addition for _, addition in sent])
         results: list[TaskRecord | Exception] = [one if isinstance(one, Exception) else one[0] for one in prepared]
         for (place, addition), answer in zip(sent, answers, strict=True):
             if answer is None:
@@ -200,17 +194,6 @@ class Engine:
                     return error
 
         return await asyncio.gather(*map(add, drafts))
-
-    def _made_while_sent(
-        self, drafts: Sequence[Draft], prepared: list[Addition | Exception], sent: list[tuple[int, Addition]]
-    ) -> Iterator[tuple[Addition, int]]:
-        """Yield what is written, and keep it: those that cannot be encoded beside the others."""
-        for place, draft in enumerate(drafts):
-            one = self._try_encode(draft)
-            prepared.append(one)
-            if not isinstance(one, Exception):
-                sent.append((place, one))
-                yield one, len(one[1].body)
 
     async def get(self, uuid: UUID) -> TaskRecord | None:
         """Return the record of a task as plugins show it, None when nothing is known of it.

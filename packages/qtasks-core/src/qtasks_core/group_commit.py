@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Sized
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -124,18 +124,17 @@ class GroupCommit(Generic[T]):
             entry.dropped = True
             raise
 
-    async def submit_many(self, items: Iterable[tuple[T, int]], timeout_s: float) -> list[Exception | None]:
+    async def submit_many(self, items: Sequence[tuple[T, int]], timeout_s: float) -> list[Exception | None]:
         """Write many items, in as few writes as the bounds allow; return one error or None for each.
 
-        They are asked for while the writes go on. A caller that is cancelled takes back what no write holds yet, as
-        with `submit`.
+        A caller that is cancelled takes back what no write holds yet, as with `submit`.
 
         Parameters:
             items: Pairs of what to write and its bytes.
             timeout_s: Seconds that each waits for room and for the server.
         """
-        answers: list[Exception | None] = []
-        left = 1  # not all are here yet
+        answers: list[Exception | None] = [None] * len(items)
+        left = len(items)
         finished: asyncio.Future[None] = self._loop.create_future()
 
         def answered(index: int, error: Exception | None) -> None:
@@ -146,19 +145,13 @@ class GroupCommit(Generic[T]):
                 finished.set_result(None)
 
         entries: list[_Entry[T]] = []
-        deadline = self._loop.time() + timeout_s
         try:
             for index, (item, size) in enumerate(items):
-                if index % self._limits.flush_items == 0:  # let these be written while the next ones are made
-                    await asyncio.sleep(0)
-                    deadline = self._loop.time() + timeout_s
-                answers.append(None)
-                left += 1
+                deadline = self._loop.time() + timeout_s
                 entry = _Entry(item, size, partial(answered, index), deadline)
                 if self._room.try_take(size) or await self._finds_room(entry, deadline):
                     entries.append(entry)
                     self._enter(entry)
-            left -= 1
             if left:
                 await finished
         except asyncio.CancelledError:
