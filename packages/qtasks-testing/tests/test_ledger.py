@@ -74,3 +74,15 @@ def test_entries_of_processes_that_were_killed_are_whole(ledger: Ledger, tmp_pat
         writer.wait()
 
     assert {f"{n}-{number}": 1 for n in range(4) for number in range(200)} == ledger.counts()
+
+
+def test_an_entry_that_is_being_written_is_not_there_yet(ledger: Ledger) -> None:
+    """Who reads meanwhile may see the half of it, without its line end; half a line before others is no such thing."""
+    ledger.record("a")
+    whole = ledger.path.read_bytes()
+    ledger.path.write_bytes(whole + whole[:5])
+
+    assert ["a"] == [entry.key for entry in ledger.entries()]
+    ledger.path.write_bytes(b"half\n" + whole)
+    with pytest.raises(ValueError, match="not enough values"):
+        ledger.entries()

@@ -63,9 +63,10 @@ class Ledger:
     def entries(self, event: str | None = None) -> list[LedgerEntry]:
         """Return what was recorded so far, in order; *event* picks one kind."""
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return []
+        lines = text[: text.rfind("\n") + 1].splitlines()  # who reads during a write may see the half of it
         found = (LedgerEntry(key, what, int(pid), float(at)) for key, what, pid, at in map(_split, lines))
         return [entry for entry in found if event is None or entry.event == event]
 
