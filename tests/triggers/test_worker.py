@@ -1,11 +1,15 @@
 """The triggers of the worker, in the order in which a task meets them."""
 
+import os
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from qtasks.asyncio import QueueTasks
 from qtasks.exceptions import Postpone, TaskFailedError
 from qtasks_core.contract import Ack
+from triggers import process_app
 from triggers.noting import PATIENCE_S, noting
 
 
@@ -91,3 +95,18 @@ async def test_whether_a_failed_task_is_tried_again_may_be_decided(app: QueueTas
     given = notes.one("worker_task_error_retry")
     assert (worker, task.uuid) == (given["worker"], given["execution"].uuid)
     assert ("no use", "error") == (str(given["error"]), given["outcome"].record.status)
+
+
+@pytest.mark.fires("worker_process_start", "worker_process_stop")
+async def test_the_life_of_a_process_for_tasks_is_told_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its tasks are imported and when it ends by itself, on one loop; its worker hears nothing."""
+    notes = tmp_path / "notes"
+    monkeypatch.setenv(process_app.NOTES, str(notes))
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    async with process_app.app.worker():
+        process = await (await process_app.pid.add_task()).result(timeout=PATIENCE_S)
+
+    told = [line.split() for line in notes.read_text().splitlines()]
+    ours = [(what, its_app, loop) for what, one, its_app, loop in told if int(one) == process]
+    assert [("start", "True", ours[0][2]), ("stop", "True", ours[0][2])] == ours
+    assert os.getpid() not in {int(one) for _, one, _, _ in told}

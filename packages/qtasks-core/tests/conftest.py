@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -15,6 +17,9 @@ from qtasks_core.worker.worker import DefaultWorker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager
+
+# Plugins that are installed beside the core are none of its business.
+os.environ["QTASKS_DISABLE_PLUGINS"] = ",".join(sorted(entry_points(group="qtasks").names))
 
 
 class Running(Protocol):

@@ -77,6 +77,8 @@ worker_task_error_retry | worker, execution, error, outcome | outcome |
 worker_remove_finished_task | worker, execution, record | record | hot
 worker_execute_after | worker, execution, record | N | hot
 worker_outcome | worker, outcome | N | hot
+worker_process_start | qtasks | N |
+worker_process_stop | qtasks | N |
 task_executor_args_replace | task_executor, execution, args, kwargs, args_info | (args, kwargs) | hot
 task_executor_before_execute | task_executor, execution | N | hot
 task_executor_middlewares_execute | task_executor, execution, middlewares | N | hot
@@ -114,6 +116,8 @@ NOT_IN_A_SHORT_LIFE = {
     "storage_running_older_tasks",
     "storage_update",
     "task_executor_run_task_gen",
+    "worker_process_start",
+    "worker_process_stop",
 }
 
 

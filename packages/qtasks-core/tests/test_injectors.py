@@ -12,6 +12,7 @@ import pytest
 from qtasks_core.aio import QueueTasks
 from qtasks_core.errors import PluginError, TaskFailedError
 from qtasks_core.middlewares import TaskMiddleware
+from qtasks_core.provided import NOT_READY
 from qtasks_core.task_context import AsyncTaskContext
 from qtasks_core.testing import call_task
 from qtasks_core.triggers import Replace
@@ -150,7 +151,7 @@ async def test_it_is_made_inside_of_the_middlewares(app: QueueTasks, numbers: Nu
 
     class Looks(TaskMiddleware):
         def before(self, execution: Execution) -> None:
-            seen.append(repr(execution.args))
+            seen.append(repr((execution.args, execution.kwargs)))
             raise ValueError("stopped")
 
     @app.task(middlewares=[Looks])
@@ -159,7 +160,7 @@ async def test_it_is_made_inside_of_the_middlewares(app: QueueTasks, numbers: Nu
     async with _at_work(app):
         with pytest.raises(TaskFailedError, match="stopped"):
             await (await job.add_task()).result()
-    assert (["(<forty: not provided yet>,)"], []) == (seen, numbers.log)
+    assert (["((), {'forty': <forty: not provided yet>})"], []) == (seen, numbers.log)
 
 
 async def test_the_function_itself_is_called_with_what_it_is_given(app: QueueTasks, numbers: Numbers) -> None:
@@ -245,3 +246,47 @@ def test_a_declaration_that_a_plugin_spoils_fails(app: QueueTasks, answer: Any, 
         async def job(x: int) -> None: ...
 
     assert {} == app.tasks
+
+
+async def test_what_is_there_already_is_put_in_its_place_at_once(app: QueueTasks) -> None:
+    """An injector that is ready is not asked to provide; beside one that is not, and inside of middlewares."""
+    log: list[str] = []
+
+    class Kept(Number):
+        def __init__(self, name: str, *, is_open: bool) -> None:
+            super().__init__(log, name, waits=False)
+            self._is_open = is_open
+
+        def ready(self, execution: Execution) -> Any:
+            log.append(f"ask {self._name}")
+            return f"kept {self._name}" if self._is_open else NOT_READY
+
+    class Provides:
+        def qtasks_register_injector(self, parameter: Parameter) -> Kept | None:
+            return Kept(parameter.name, is_open=parameter.name == "one") if parameter.default is WANTED else None
+
+    app.add_plugin(Provides())
+
+    @app.task
+    async def kept(x: int, one: Any = WANTED) -> list[Any]:
+        return [x, one]
+
+    @app.task
+    async def between(one: Any = WANTED, x: int = 0, *, two: Any = WANTED) -> list[Any]:
+        return [one, x, two]
+
+    @app.task(middlewares=[TaskMiddlewareThatWaits])
+    async def inside(x: int, one: Any = WANTED) -> list[Any]:
+        return [x, one]
+
+    async with _at_work(app):
+        assert [1, "kept one"] == await (await kept.add_task(1)).result()
+        assert ["ask one"] == log
+        assert ["kept one", 5, 40] == await (await between.add_task(5)).result()
+        assert ["ask one", "ask two", "open two", "close two"] == sorted(log[1:], key=lambda step: step.endswith("two"))
+        assert [2, "kept one"] == await (await inside.add_task(2)).result()
+
+
+class TaskMiddlewareThatWaits(TaskMiddleware):
+    async def before(self, execution: Execution) -> None:
+        assert "not provided yet" in repr((execution.args, execution.kwargs))

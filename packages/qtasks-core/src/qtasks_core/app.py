@@ -98,6 +98,8 @@ class App:
         self.face: AppFace | None = None
         self.imported_as: tuple[str, str] | None = None
         """Module and attribute by which the command line found it; None in other programs."""
+        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        """See `Registration.dependency_overrides`."""
         self._starter = starter
         self._objects = SharedObjects()
         self._lock = threading.Lock()

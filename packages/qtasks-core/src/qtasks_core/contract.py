@@ -362,6 +362,8 @@ class Execution(Protocol):
     message: Message
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    function: Callable[..., Any]
+    """What runs; a plugin may put something around it."""
 
     @property
     def state(self) -> dict[str, Any]:
@@ -377,11 +379,6 @@ class Execution(Protocol):
     @property
     def attempt(self) -> int:
         """Which attempt it is, from 1."""
-        ...
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """What runs."""
         ...
 
     @property
@@ -407,6 +404,10 @@ class Execution(Protocol):
     @property
     def layers(self) -> Any:
         """The middlewares around it (`qtasks_core.layers.Layers`); None: there are none."""
+        ...
+
+    def component(self, name: str) -> Any:
+        """Return broker, storage, global_config, worker, task_executor or starter; in a process task RuntimeError."""
         ...
 
     def yields(self) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qtasks_core.errors import PluginError
 from qtasks_core.middlewares import TaskMiddleware, overrides
 from qtasks_core.options import Draft
-from qtasks_core.provided import provide
+from qtasks_core.provided import provide, put_ready
 from qtasks_core.triggers import value_of
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ class Middlewares:
         found = [_Layer.of(one) for one in (*self._of_app, *definition.middlewares) if wraps_runs(one)]
         found += [_Layer(one, before=_step(one, "before")) for one in options["middlewares_before"]]
         found += [_Layer(one, after=_step(one, "after")) for one in reversed(options["middlewares_after"])]
-        if provides and definition.is_injected:
-            found.append(_Layer(None, around=_provide_around))
-        return Layers(found) if found else None
+        is_injected = provides and definition.is_injected
+        return Layers(found, provides=is_injected) if found or is_injected else None
 
     async def before_adding(self, draft: Draft) -> Draft:
         """Return what the middlewares make of a draft.
@@ -102,7 +101,6 @@ class _Layer(NamedTuple):
     """What one middleware does around a run."""
 
     owner: Any
-    """None: what provides parameters."""
     before: Callable[[Execution], Any] | None = None
     around: Callable[[Execution, Callable[[], Awaitable[Any]]], Any] | None = None
     after: Callable[[Execution, Any], Any] | None = None
@@ -120,28 +118,39 @@ class Layers:
 
     Parameters:
         layers: Outermost first.
+        provides: Whether plugins provide parameters, inside of all of them.
     """
 
-    def __init__(self, layers: Sequence[_Layer]) -> None:
+    def __init__(self, layers: Sequence[_Layer], *, provides: bool = False) -> None:
         self._layers = tuple(layers)
+        self._provides = provides
 
     @property
     def owners(self) -> tuple[Any, ...]:
         """The middlewares and functions, outermost first."""
-        return tuple(layer.owner for layer in self._layers if layer.owner is not None)
+        return tuple(layer.owner for layer in self._layers)
 
-    async def run(self, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Call a task's function inside all layers; return the result.
+    def are_done(self, execution: Execution) -> bool:
+        """Provide what is there already; return whether nothing is left to do around this run.
+
+        Parameters:
+            execution: The run.
+        """
+        return not self._layers and put_ready(execution)
+
+    def run(self, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        """Call a task's function inside all layers; the result is awaited.
 
         Parameters:
             execution: The run.
             call: Calls the function.
         """
-        return await self._run(0, execution, call)
+        return self._run(0, execution, call) if self._layers else _provide_around(execution, call)
 
     async def _run(self, index: int, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Any:
         if index == len(self._layers):
-            return await call()
+            is_done = not self._provides or put_ready(execution)
+            return await (call() if is_done else _provide_around(execution, call))
         _, before, around, after, failed = self._layers[index]
         if before is not None:
             await _answer(before(execution))

@@ -7,6 +7,7 @@ then a `Pending` stands in its place.
 from __future__ import annotations
 
 import inspect
+import sys
 from functools import partial
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -21,7 +22,23 @@ if TYPE_CHECKING:
     from qtasks_core.contract import Execution
     from qtasks_core.task_context import RunningTask
 
-__all__ = ["Injector", "Pending", "Place", "context_places", "injected_places", "provide", "put_between", "put_opened"]
+__all__ = [
+    "NOT_READY",
+    "Injector",
+    "Pending",
+    "Place",
+    "ReadyInjector",
+    "as_pending",
+    "context_places",
+    "injected_places",
+    "provide",
+    "put_between",
+    "put_opened",
+    "put_ready",
+]
+
+NOT_READY: Any = type("NotReady", (), {"__repr__": lambda _: "NOT_READY"})()
+"""What `ReadyInjector.ready` answers when the value is still to be made."""
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _OF_FACE = {
@@ -45,6 +62,19 @@ class Injector(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadyInjector(Injector, Protocol):
+    """Optional: an injector that often has its value already: then nothing is put around a run."""
+
+    def ready(self, execution: Execution) -> Any:
+        """Return the parameter's value when it is there and nothing is to be released after the run, else `NOT_READY`.
+
+        Parameters:
+            execution: The run.
+        """
+        ...
+
+
 class Pending:
     """Stands for a value that is made when middlewares and plugins are done with the arguments.
 
@@ -53,9 +83,13 @@ class Pending:
         injector: Provides it.
     """
 
+    __slots__ = ("injector", "name", "ready")
+
     def __init__(self, name: str, injector: Injector) -> None:
         self.name = name
         self.injector = injector
+        self.ready: Callable[[Execution], Any] = injector.ready if isinstance(injector, ReadyInjector) else _never_ready
+        """Returns the value when it is there, else `NOT_READY`."""
 
     def __repr__(self) -> str:
         return f"<{self.name}: not provided yet>"
@@ -68,6 +102,8 @@ class Place(NamedTuple):
     position: int | None
     pending: Pending | None = None
     """None: it gets the context."""
+    position_only: bool = False
+    """It cannot be passed by name."""
 
 
 def context_places(function: Callable[..., Any], task: str, *, echo: bool, is_async: bool) -> tuple[Place, ...]:
@@ -118,7 +154,8 @@ def injected_places(
             raise PluginError(f"task {task!r}: parameter {name!r}: expected an Injector, got {injector!r}")
         index, parameter = known[name]
         position = index if parameter.kind is not Parameter.KEYWORD_ONLY else None
-        places[name] = Place(name, position, Pending(name, injector))
+        is_position_only = parameter.kind is Parameter.POSITIONAL_ONLY
+        places[name] = Place(name, position, Pending(name, injector), is_position_only)
     return tuple(places[one.name] for one in parameters if one.name in places)
 
 
@@ -134,6 +171,49 @@ def put_opened(
         kwargs: The caller's.
     """
     return put_between(places, {place.name: place.pending or run.context for place in places}, args, kwargs)
+
+
+def as_pending(places: Sequence[Place]) -> tuple[int, dict[str, Any]] | None:
+    """Return what is pending by name, and up to how many positional arguments it may be passed like this.
+
+    Parameters:
+        places: In the order of the function's parameters.
+
+    Returns:
+        None when a place wants a context, or can be passed by position only.
+    """
+    if any(place.pending is None or place.position_only for place in places):
+        return None
+    positions = [place.position for place in places if place.position is not None]
+    return min(positions, default=sys.maxsize), {place.name: place.pending for place in places}
+
+
+def put_ready(execution: Execution) -> bool:
+    """Put values that are there in the place of what is pending among a run's arguments.
+
+    Parameters:
+        execution: The run.
+
+    Returns:
+        Whether nothing is pending any more.
+    """
+    is_complete = True
+    kwargs = execution.kwargs
+    for name, one in kwargs.items():
+        if type(one) is Pending:
+            value = one.ready(execution)
+            if value is NOT_READY:
+                is_complete = False
+            else:
+                kwargs[name] = value  # the key is there: the mapping stays as it is
+    for index, one in enumerate(execution.args):
+        if type(one) is Pending:
+            value = one.ready(execution)
+            if value is NOT_READY:
+                is_complete = False
+            else:
+                execution.args = (*execution.args[:index], value, *execution.args[index + 1 :])
+    return is_complete
 
 
 async def provide(execution: Execution, stack: AsyncExitStack) -> None:
@@ -166,12 +246,16 @@ def put_between(
         kwargs: The caller's.
     """
     positional, named = list(args), dict(kwargs)
-    for name, index, _ in places:
+    for name, index, *_ in places:
         if index is not None and index <= len(positional):
             positional.insert(index, values[name])
         else:
             named[name] = values[name]
     return tuple(positional), named
+
+
+def _never_ready(_: Execution) -> Any:
+    return NOT_READY
 
 
 def _context_of(parameter: Parameter, function: Any) -> type[TaskContext] | None:

@@ -66,6 +66,14 @@ class Registration:
         """
         self.core.add_middleware(middleware)
 
+    @property
+    def dependency_overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
+        """What is taken in the place of a dependency, by the dependency: for tests.
+
+        Read at each run by plugins that provide parameters, as `Depends` does; runs of this process only.
+        """
+        return self.core.dependency_overrides
+
     def add_plugin(
         self, plugin: object, trigger_names: Sequence[str] | None = None, component: str | None = None
     ) -> None:

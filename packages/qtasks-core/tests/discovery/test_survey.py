@@ -146,5 +146,6 @@ def test_what_plugins_print_is_not_in_the_way_of_json(site: Site) -> None:
     site.install("fake-one", f"print('noise')\n{PLUGIN}", "qtasks: one = Plugin")
     done = site.run("plugins", "--json")
 
-    assert "loaded" == json.loads(done.stdout)["plugins"][0]["state"]
+    states = {row["name"]: row["state"] for row in json.loads(done.stdout)["plugins"]}
+    assert "loaded" == states["one"]
     assert (0, "noise\n") == (done.returncode, done.stderr)

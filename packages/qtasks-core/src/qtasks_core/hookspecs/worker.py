@@ -13,6 +13,7 @@ from qtasks_core.hookspecs._kept import DELIVERY, EXECUTION, OUTCOME, RECORD
 from qtasks_core.hookspecs._marker import hookspec, keeps
 
 if TYPE_CHECKING:
+    from qtasks_core.app import AppFace
     from qtasks_core.contract import Delivery, Execution, Outcome, TaskRecord, Worker
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "worker_execute_after",
     "worker_execute_before",
     "worker_outcome",
+    "worker_process_start",
+    "worker_process_stop",
     "worker_remove_finished_task",
     "worker_run_task_before",
     "worker_start",
@@ -109,4 +112,20 @@ def worker_outcome(worker: Worker, outcome: Outcome) -> None:
     """Called when what became of a delivery is written, also of one that did not run (cancelled, dead, given back).
 
     Notifies. Hot. Goes before `storage_remove_finished_task`. The result is ignored. Since 0.1.
+    """
+
+
+@hookspec
+def worker_process_start(qtasks: AppFace) -> None:
+    """Called when a process of a `ProcessTaskExecutor` has imported its tasks: there, on the loop that it keeps.
+
+    Notifies. Not hot. The result is ignored; one that raises stops the start. Since 0.1.
+    """
+
+
+@hookspec
+def worker_process_stop(qtasks: AppFace) -> None:
+    """Called when a process of a `ProcessTaskExecutor` is about to end by itself: there; one that is killed is not told.
+
+    Notifies. Not hot. The result is ignored. Since 0.1.
     """

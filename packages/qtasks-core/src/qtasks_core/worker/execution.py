@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.messages import envelope_of
-from qtasks_core.provided import put_opened
+from qtasks_core.provided import as_pending, put_opened
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.retrying import RetryPolicy
@@ -47,6 +47,8 @@ class Plan:
         self.kind: Kind = definition.kind
         self.result_ttl = app.config.result_ttl if definition.result_ttl is None else definition.result_ttl
         self.provided = definition.provided
+        self.pending = as_pending(self.provided)
+        """What plugins provide of its parameters, where that is all; see `as_pending`."""
         self.timeout = options["timeout"]
         self.retry = RetryPolicy(definition.name, options, app.config)
         self.dead_letter = app.config.dead_letter if options["dead_letter"] is None else options["dead_letter"]
@@ -88,7 +90,7 @@ class TaskExecution:
     def __init__(self, plan: Plan, delivery: Delivery, message: Message, started_at: float) -> None:
         self.plan = plan
         self.function = plan.function
-        """What runs."""
+        """What runs; a plugin may put something around it."""
         self.kind: Kind = plan.kind
         """Where it runs: on the loop, or in a thread."""
         self.delivery = delivery
@@ -107,8 +109,12 @@ class TaskExecution:
             CodecError: They cannot be decoded, or one does not fit.
         """
         args, kwargs = self.plan.decode(self.message)
-        if self.plan.provided:
-            args, kwargs = put_opened(self.plan.provided, self, args, kwargs)
+        plan = self.plan
+        if plan.provided:
+            if plan.pending is not None and len(args) <= plan.pending[0]:
+                kwargs = {**kwargs, **plan.pending[1]}
+            else:
+                args, kwargs = put_opened(plan.provided, self, args, kwargs)
         self.args, self.kwargs = args, kwargs
         enter(self)
 
@@ -160,6 +166,10 @@ class TaskExecution:
     def yields(self) -> Yields:
         """Return where a generator's values go."""
         return self.plan.services.yields(self)
+
+    def component(self, name: str) -> Any:
+        """Return a component of the worker; see `TaskContext.get_component`."""
+        return self.plan.services.component(name)
 
     def is_stopped(self) -> bool:
         """Tell whether somebody asked for the end of this run."""

@@ -92,7 +92,7 @@ class TaskExecutor:
             closes = self._chains["task_executor_task_close"]
             return self._run_and_close(execution, closes) if closes else self._steps(execution)
         layers = execution.layers
-        if layers is not None:
+        if layers is not None and not layers.are_done(execution):
             in_layers: Awaitable[Any] = layers.run(execution, partial(self._called, execution))
             return in_layers
         return self._called(execution)
@@ -164,11 +164,11 @@ class TaskExecutor:
         if chain := chains["task_executor_before_execute"]:
             await triggers.notify(chain, task_executor=self, execution=execution)
         layers = execution.layers
-        if layers is None:
+        if layers is not None and (owners := layers.owners) and (chain := chains["task_executor_middlewares_execute"]):
+            await triggers.notify(chain, task_executor=self, execution=execution, middlewares=owners)
+        if layers is None or layers.are_done(execution):
             result = await self._called(execution)
         else:
-            if chain := chains["task_executor_middlewares_execute"]:
-                await triggers.notify(chain, task_executor=self, execution=execution, middlewares=layers.owners)
             result = await layers.run(execution, partial(self._called, execution))
         if chain := chains["task_executor_run_task"]:
             result = await self._replace_result(chain, execution, result)

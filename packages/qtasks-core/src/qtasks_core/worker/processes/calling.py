@@ -14,6 +14,7 @@ from qtasks_core.provided import provide, put_opened
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.processes.failures import to_failure
+from qtasks_core.worker.processes.life import new_runner
 from qtasks_core.worker.processes.messages import WINDOW, Credit, Failure, Mark, Result, Value
 from qtasks_core.worker.processes.places import find
 from qtasks_core.worker.results import ResultEncoder
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from qtasks_core.app import App, AppFace
     from qtasks_core.contract import Message
     from qtasks_core.task_context import TaskContext
+    from qtasks_core.worker.processes.life import ProcessLife
     from qtasks_core.worker.processes.link import Link
     from qtasks_core.worker.processes.messages import Call, Place, Setup
 
@@ -40,13 +42,14 @@ class Caller:
         setup: Limits and the codec.
         link: To the worker.
         app: The worker's app, where it is known here.
+        life: This process's.
 
     Raises:
         ConfigError: The function is not there.
         UnknownWireError: The codec is not installed here.
     """
 
-    def __init__(self, place: Place, setup: Setup, link: Link, app: App | None) -> None:
+    def __init__(self, place: Place, setup: Setup, link: Link, app: App | None, life: ProcessLife) -> None:
         self.definition, found = find(place, app)
         self.app = found or app
         serializer = CodecRegistry(None).of if self.app is None else self.app.serializer
@@ -54,6 +57,7 @@ class Caller:
         self._read = ArgumentReader(converter, serializer, setup.max_depth).read
         self._results = ResultEncoder(serializer(setup.codec), setup.max_depth, setup.max_message_bytes)
         self._link = link
+        self._life = life
 
     def answer(self, call: Call) -> Result | Failure:
         """Run the task; return what it returned or raised."""
@@ -80,12 +84,12 @@ class Caller:
         run.args, run.kwargs = args, kwargs
         if not self.definition.is_injected:
             return self._call(run, None)
-        with _new_runner() as runner, _provided(run, runner):
-            return self._call(run, runner)
+        with self._provided(run, self._life.runner):
+            return self._call(run, self._life.runner)
 
     def _call(self, run: _Run, runner: asyncio.Runner | None) -> Any:
-        kind, made = self.definition.kind, self.definition.function(*run.args, **run.kwargs)
-        handler = self.definition.options["generate_handler"]
+        kind, made = run.kind, run.function(*run.args, **run.kwargs)
+        handler = run.generate_handler
         if kind == "generator":
             return run_generator(made, handler, _Values(self, self._link), _never)
         if kind == "async generator":
@@ -97,38 +101,36 @@ class Caller:
             try:
                 return await work
             finally:
-                if self.app is not None:
-                    await self.app.close_engine()  # what it added is safe; the next run has a loop of its own
+                await self._close_engine()  # what it added is safe; the next run has a loop of its own
 
         if runner is not None:
             return runner.run(run())
-        with _new_runner() as own:
+        with new_runner() as own:
             return own.run(run())
 
+    @contextlib.contextmanager
+    def _provided(self, run: _Run, runner: asyncio.Runner) -> Iterator[None]:
+        """Make what plugins provide for a run, and release it; the function itself is called outside of the loop."""
+        stack = contextlib.AsyncExitStack()
+        execution: Any = run
+        try:
+            runner.run(provide(execution, stack))
+            yield
+        except BaseException:
+            if not runner.run(self._exit(stack, *sys.exc_info())):
+                raise
+        else:
+            runner.run(self._exit(stack, None, None, None))
 
-def _new_runner() -> asyncio.Runner:
-    from qtasks_core.starter import loop_factory  # noqa: PLC0415  # many run no coroutine
+    async def _exit(self, stack: contextlib.AsyncExitStack, *error: Any) -> bool | None:
+        try:
+            return await stack.__aexit__(*error)
+        finally:
+            await self._close_engine()
 
-    return asyncio.Runner(loop_factory=loop_factory())
-
-
-@contextlib.contextmanager
-def _provided(run: _Run, runner: asyncio.Runner) -> Iterator[None]:
-    """Make what plugins provide for a run, and release it; the function itself is called outside of the loop."""
-    stack = contextlib.AsyncExitStack()
-    execution: Any = run
-    try:
-        runner.run(provide(execution, stack))
-        yield
-    except BaseException:
-        if not runner.run(_exit(stack, *sys.exc_info())):
-            raise
-    else:
-        runner.run(_exit(stack, None, None, None))
-
-
-async def _exit(stack: contextlib.AsyncExitStack, *error: Any) -> bool | None:
-    return await stack.__aexit__(*error)
+    async def _close_engine(self) -> None:
+        if self.app is not None:
+            await self.app.close_engine()
 
 
 class _Run:
@@ -146,9 +148,14 @@ class _Run:
         self.function = caller.definition.function
         self.kind = caller.definition.kind
         self.signature = caller.definition.signature.parameters
+        self.generate_handler = caller.definition.options["generate_handler"]
         self._caller = caller
         self._link = link
         self._context: TaskContext | None = None
+
+    def component(self, name: str) -> Any:
+        """Refuse: see `_Services.component`."""
+        return _Services(self._caller, self._link).component(name)
 
     @property
     def context(self) -> TaskContext:

@@ -13,6 +13,7 @@ from qtasks_core.errors import QTasksError
 from qtasks_core.parent import ParentWatch
 from qtasks_core.role import become_pool_process
 from qtasks_core.worker.processes.calling import Caller
+from qtasks_core.worker.processes.life import ProcessLife
 from qtasks_core.worker.processes.link import Link
 from qtasks_core.worker.processes.logs import LinkHandler, set_levels
 from qtasks_core.worker.processes.messages import Call, Ready, Refused, Setup
@@ -38,10 +39,12 @@ def main(lifeline: int, worker: int) -> None:
     setup = link.receive()
     if not isinstance(setup, Setup):
         return
-    callers = _prepare(setup, link)
+    life = ProcessLife()
+    callers = _prepare(setup, link, life)
     if callers is not None:
         link.send(Ready())
         _serve(callers, link)
+        life.end()
 
 
 def _serve(callers: list[Caller], link: Link) -> None:
@@ -57,7 +60,7 @@ def _answer(caller: Caller, call: Call, link: Link) -> None:
     link.send(answer)
 
 
-def _prepare(setup: Setup, link: Link) -> list[Caller] | None:
+def _prepare(setup: Setup, link: Link, life: ProcessLife) -> list[Caller] | None:
     """Import what the tasks need; None when it is not there, which the worker is told."""
     handler = LinkHandler(link)
     set_levels(setup.log_levels)
@@ -69,7 +72,8 @@ def _prepare(setup: Setup, link: Link) -> list[Caller] | None:
 
             spawn.prepare(dict(setup.main))
         app = None if setup.app is None else find_app(*setup.app)
-        callers = [Caller(place, setup, link, app) for place in setup.places]
+        callers = [Caller(place, setup, link, app, life) for place in setup.places]
+        life.begin(dict.fromkeys(caller.app for caller in callers if caller.app is not None))
     except QTasksError as error:
         link.send(Refused(str(error)))
     except BaseException:  # noqa: BLE001  # it is any code, and says what it wants
