@@ -125,7 +125,7 @@ def worker_process_start(qtasks: AppFace) -> None:
 
 @hookspec
 def worker_process_stop(qtasks: AppFace) -> None:
-    """Called when a process of a `ProcessTaskExecutor` is about to end by itself: there; one that is killed is not told.
+    """Called when a process of a `ProcessTaskExecutor` is about to end by itself, there; who is killed is not told.
 
     Notifies. Not hot. The result is ignored. Since 0.1.
     """
