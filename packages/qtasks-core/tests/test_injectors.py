@@ -19,11 +19,11 @@ from qtasks_core.triggers import Replace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from contextlib import AsyncExitStack
     from inspect import Parameter
 
     from qtasks_core.contract import Execution
     from qtasks_core.definition import TaskDefinition
+    from qtasks_core.releases import Releases
 
 
 class Wanted:
@@ -41,9 +41,9 @@ class Number:
         self._name = name
         self._waits = waits
 
-    def provide(self, execution: Execution, stack: AsyncExitStack) -> Any:
+    def provide(self, execution: Execution, releases: Releases) -> Any:
         self._log.append(f"open {self._name}")
-        stack.callback(self._log.append, f"close {self._name}")
+        releases.callback(self._log.append, f"close {self._name}")
         return self._later() if self._waits else 40
 
     async def _later(self) -> int:
@@ -121,7 +121,7 @@ async def test_it_is_released_whatever_happens(app: QueueTasks, numbers: Numbers
         def qtasks_register_injector(self, parameter: Parameter) -> Broken | None:
             return self if parameter.name == "broken" else None
 
-        def provide(self, execution: Execution, stack: AsyncExitStack) -> Any:
+        def provide(self, execution: Execution, releases: Releases) -> Any:
             raise RuntimeError("no connection")
 
     app.add_plugin(Broken())

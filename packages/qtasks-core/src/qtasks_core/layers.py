@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +11,7 @@ from qtasks_core.errors import PluginError
 from qtasks_core.middlewares import TaskMiddleware, overrides
 from qtasks_core.options import Draft
 from qtasks_core.provided import provide, put_ready
+from qtasks_core.releases import Releases
 from qtasks_core.triggers import value_of
 
 if TYPE_CHECKING:
@@ -166,9 +166,18 @@ class Layers:
 
 
 async def _provide_around(execution: Execution, call: Callable[[], Awaitable[Any]]) -> Any:
-    async with AsyncExitStack() as stack:
-        await provide(execution, stack)
-        return await call()
+    releases = Releases()
+    try:
+        await provide(execution, releases)
+        result = await call()
+    except BaseException as error:
+        raised = await releases.release(error)
+        if raised is None or raised is error:
+            raise
+        raise raised from raised.__cause__
+    if (failure := await releases.release(None)) is not None:
+        raise failure
+    return result
 
 
 def wraps_runs(middleware: TaskMiddleware) -> bool:

@@ -10,6 +10,7 @@ import inspect
 import sys
 from functools import partial
 from inspect import Parameter
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from qtasks_core.errors import PluginError, RegistrationError
@@ -17,9 +18,9 @@ from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AsyncExitStack
 
     from qtasks_core.contract import Execution
+    from qtasks_core.releases import Releases
     from qtasks_core.task_context import RunningTask
 
 __all__ = [
@@ -52,12 +53,12 @@ _CONTEXTS = {kind.__name__: kind for kind in (TaskContext, AsyncTaskContext, Blo
 class Injector(Protocol):
     """What provides one parameter of one task: the answer to `qtasks_register_injector`."""
 
-    def provide(self, execution: Execution, stack: AsyncExitStack) -> Any:
+    def provide(self, execution: Execution, releases: Releases) -> Any:
         """Return the parameter's value for one run, or an awaitable of it; what it raises fails that run.
 
         Parameters:
             execution: The run.
-            stack: Whatever is to be released when the run is over is pushed on it; the last pushed goes first.
+            releases: What is to be released when the run is over is appended; the last goes first.
         """
         ...
 
@@ -206,32 +207,32 @@ def put_ready(execution: Execution) -> bool:
                 is_complete = False
             else:
                 kwargs[name] = value  # the key is there: the mapping stays as it is
-    for index, one in enumerate(execution.args):
-        if type(one) is Pending:
-            value = one.ready(execution)
-            if value is NOT_READY:
-                is_complete = False
-            else:
-                execution.args = (*execution.args[:index], value, *execution.args[index + 1 :])
+    if Pending in map(type, execution.args):
+        values = [one.ready(execution) if type(one) is Pending else one for one in execution.args]
+        is_complete = is_complete and not any(value is NOT_READY for value in values)
+        execution.args = tuple(
+            one if value is NOT_READY else value for one, value in zip(execution.args, values, strict=True)
+        )
     return is_complete
 
 
-async def provide(execution: Execution, stack: AsyncExitStack) -> None:
+async def provide(execution: Execution, releases: Releases) -> None:
     """Make what is still pending among a run's arguments.
 
     Parameters:
         execution: The run.
-        stack: Releases what was made.
+        releases: Gets what releases it.
     """
-    pending = [one for one in (*execution.args, *execution.kwargs.values()) if isinstance(one, Pending)]
-    values: dict[Pending, Any] = {}
-    for one in pending:
-        made = one.injector.provide(execution, stack)
-        values[one] = await made if inspect.isawaitable(made) else made
-    execution.args = tuple(values[one] if isinstance(one, Pending) else one for one in execution.args)
-    execution.kwargs = {
-        name: values[one] if isinstance(one, Pending) else one for name, one in execution.kwargs.items()
-    }
+    for index, one in enumerate(execution.args):
+        if type(one) is Pending:
+            made = one.injector.provide(execution, releases)
+            value = await made if type(made) is CoroutineType or inspect.isawaitable(made) else made
+            execution.args = (*execution.args[:index], value, *execution.args[index + 1 :])
+    kwargs = execution.kwargs
+    for name, one in kwargs.items():
+        if type(one) is Pending:
+            made = one.injector.provide(execution, releases)
+            kwargs[name] = await made if type(made) is CoroutineType or inspect.isawaitable(made) else made
 
 
 def put_between(

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from inspect import Parameter
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from qtasks_core.aio import QueueTasks
 from qtasks_core.contract import Execution
 from qtasks_core.errors import Postpone, Retry
+from qtasks_core.releases import Releases
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, current_context
 from qtasks_core.worker.processes import ProcessTaskExecutor
 
@@ -324,9 +324,9 @@ class OfProcess:
     def qtasks_register_injector(self, parameter: Parameter) -> OfProcess | None:
         return self if parameter.name == "provided" else None
 
-    async def provide(self, execution: Execution, stack: AsyncExitStack) -> int:
+    async def provide(self, execution: Execution, releases: Releases) -> int:
         await asyncio.sleep(0)
-        stack.callback(released.append, os.getpid())
+        releases.callback(released.append, os.getpid())
         return os.getpid()
 
 

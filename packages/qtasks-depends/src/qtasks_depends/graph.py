@@ -42,7 +42,7 @@ class Node:
         arguments: What it is called with.
     """
 
-    __slots__ = ("arguments", "function", "is_in_thread", "key", "making", "scope")
+    __slots__ = ("arguments", "function", "is_in_thread", "is_shared", "key", "making", "scope")
 
     def __init__(
         self, function: Callable[..., Any], making: Making, scope: ScopeEnum, key: object, arguments: Sequence[Argument]
@@ -52,8 +52,16 @@ class Node:
         self.scope = scope
         self.key = key
         self.arguments = tuple(arguments)
+        self.is_shared = False
+        """Several of the same task ask for it."""
         self.is_in_thread = False
         """It is opened, used and closed in the thread of its task."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is an async generator of the task's scope that needs nothing and serves one parameter."""
+        is_generator = self.making.kind == "async generator" and self.scope is ScopeEnum.TASK
+        return is_generator and not self.arguments and not self.is_shared
 
     @property
     def name(self) -> str:
@@ -123,6 +131,7 @@ class TaskGraph:
             raise DependencyError(f"{_way(*path, name_of(function))}: it goes round in a circle")
         known = self._known.get(key)
         if known is not None:
+            known.is_shared = True
             return known
         path, above = (*path, name_of(function)), (*above, (function, mark.scope))
         asking = _Asking(function, making_of(function), mark.scope, path, above)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtasks_core.provided import NOT_READY
 from qtasks_core.role import is_pool_process
+from qtasks_depends.entering import start
 from qtasks_depends.graph import TaskGraph
 from qtasks_depends.marking import ScopeEnum
 from qtasks_depends.opening import opening_of
@@ -13,16 +14,16 @@ from qtasks_depends.state import bound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
-    from contextlib import AsyncExitStack
 
     from qtasks_core.app import App
     from qtasks_core.contract import Execution
     from qtasks_core.definition import TaskDefinition
+    from qtasks_core.releases import Releases
     from qtasks_depends.graph import Node
     from qtasks_depends.scopes import Scopes
     from qtasks_depends.state import AsyncState, SyncState
 
-__all__ = ["DependencyInjector", "StateInjector", "TaskDependencies"]
+__all__ = ["StateInjector", "TaskDependencies", "injector_of"]
 
 
 class TaskDependencies:
@@ -71,18 +72,43 @@ class DependencyInjector:
     def __init__(self, name: str, dependencies: TaskDependencies) -> None:
         node = dependencies.graph.nodes[name]
         self._name = name
+        self._node = node
+        self._alone = node.making.make if node.is_alone else None
+        """Most are async generators that need nothing, and that nobody else needs: they are opened without a detour."""
         self._dependencies = dependencies
         self._scopes = dependencies.scopes
-        self._scope = node.scope
-        self._key = node.key
         self._overrides = dependencies.app.dependency_overrides
-        self._is_lasting = node.scope is not ScopeEnum.TASK and not is_pool_process()
+
+    def provide(self, execution: Execution, releases: Releases) -> Awaitable[Any]:
+        """Open it, and what it needs before; closed again in reverse order.
+
+        Raises:
+            DependencyOpenError: It cannot be opened now.
+            Exception: What opening raises.
+        """
+        if self._alone is not None and not self._overrides:
+            return start(self._node, self._alone(), releases)
+        return opening_of(execution, releases, self._scopes).value(self._dependencies.nodes()[self._name])
+
+
+class LastingInjector(DependencyInjector):
+    """Provides one that lives longer than a task: once it is open, it is there.
+
+    Parameters:
+        name: The parameter.
+        dependencies: Those of its task.
+    """
+
+    def __init__(self, name: str, dependencies: TaskDependencies) -> None:
+        super().__init__(name, dependencies)
+        self._scope = self._node.scope
+        self._key = self._node.key
         self._worker: object = None
         self._values: Mapping[object, Any] = {}
 
     def ready(self, execution: Execution) -> Any:
-        """Return what is open already; `NOT_READY` of what lives with the task."""
-        if not self._is_lasting or self._overrides:
+        """Return what is open already, else `NOT_READY`."""
+        if self._overrides:
             return NOT_READY
         worker = execution.component("worker")
         if worker is not self._worker:
@@ -90,14 +116,16 @@ class DependencyInjector:
             self._worker = worker
         return self._values.get(self._key, NOT_READY)
 
-    def provide(self, execution: Execution, stack: AsyncExitStack) -> Awaitable[Any]:
-        """Open it, and what it needs before; closed again in reverse order.
 
-        Raises:
-            DependencyOpenError: It cannot be opened now.
-            Exception: What opening raises.
-        """
-        return opening_of(execution, stack, self._scopes).value(self._dependencies.nodes()[self._name])
+def injector_of(name: str, dependencies: TaskDependencies) -> DependencyInjector:
+    """Return what provides a parameter that `Depends` marks.
+
+    Parameters:
+        name: The parameter.
+        dependencies: Those of its task.
+    """
+    is_lasting = dependencies.graph.nodes[name].scope is not ScopeEnum.TASK and not is_pool_process()
+    return (LastingInjector if is_lasting else DependencyInjector)(name, dependencies)
 
 
 class StateInjector:
@@ -116,6 +144,6 @@ class StateInjector:
         """Return a state; it reads nothing before it is asked."""
         return bound(self._state, self._app)
 
-    def provide(self, execution: Execution, stack: AsyncExitStack) -> Any:  # noqa: ARG002  # nothing is released
+    def provide(self, execution: Execution, releases: Releases) -> Any:  # noqa: ARG002  # nothing is released
         """Return the same."""
         return self.ready(execution)

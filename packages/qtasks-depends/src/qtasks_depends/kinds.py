@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "Making", "making_of"]
 
-Kind = Literal["async", "sync", "async manager", "manager"]
-"""Of managers the value is what entering gives; of others what calling gives."""
+Kind = Literal["async", "sync", "async generator", "async manager", "manager"]
+"""Of generators the value is what they yield, of managers what entering gives; of others what calling gives."""
 
 
 class Making(NamedTuple):
@@ -21,7 +21,7 @@ class Making(NamedTuple):
 
     kind: Kind
     make: Callable[..., Any]
-    """Returns the value, a coroutine of it, or the context manager."""
+    """Returns the value, a coroutine of it, the generator or the context manager."""
 
     @property
     def is_async(self) -> bool:
@@ -43,9 +43,9 @@ def making_of(function: Callable[..., Any]) -> Making:
     found = _called(function)
     inside = inspect.unwrap(found)
     if inspect.isasyncgenfunction(inside):
-        enter = partial(_entered, function, "__aenter__", asynccontextmanager)
-        make = asynccontextmanager(function) if inside is found else enter()
-        return Making("async manager", make)
+        if inside is found:
+            return Making("async generator", function)
+        return Making("async manager", _entered(function, "__aenter__", asynccontextmanager))
     if inspect.isgeneratorfunction(inside):
         make = contextmanager(function) if inside is found else _entered(function, "__enter__", contextmanager)
         return Making("manager", make)

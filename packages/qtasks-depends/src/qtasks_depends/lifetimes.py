@@ -8,6 +8,7 @@ import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
+from qtasks_core.releases import Releases
 from qtasks_depends.entering import enter_on_loop
 from qtasks_depends.errors import DependencyOpenError
 
@@ -125,6 +126,7 @@ class _Keeper:
         self._lifetime = lifetime
         self._value: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._trace: TracebackType | None = None
+        self._releases = Releases()
 
     async def value(self) -> Any:
         """Return the value when it is there; who is cancelled does not cancel the opening.
@@ -141,21 +143,23 @@ class _Keeper:
     async def keep(self, arguments: Arguments) -> None:
         """Live from opening to closing."""
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                value = await enter_on_loop(self.node, await arguments(), stack, self._lifetime.threads)
-                del arguments  # it holds on to the run that asked first
-                self._lifetime.opened(self, value)
-                self._value.set_result(value)
-                del value
-                await self.closing.wait()
-        except asyncio.CancelledError:
-            self._end(DependencyOpenError(f"the dependency {self.node} does not open: its component stops"))
-        except Exception as error:  # noqa: BLE001  # it is given to all who asked
-            self._end(error)
+            value = await enter_on_loop(self.node, await arguments(), self._releases, self._lifetime.threads)
+            del arguments  # it holds on to the run that asked first
+            self._lifetime.opened(self, value)
+            self._value.set_result(value)
+            del value
+            await self.closing.wait()
+        except BaseException as error:  # noqa: BLE001  # it is given to all who asked
+            await self._end(error)
+        else:
+            await self._releases.release(None)
         finally:
             self._lifetime.gone(self)
 
-    def _end(self, error: Exception) -> None:
+    async def _end(self, error: BaseException) -> None:
+        await self._releases.release(error)
+        if isinstance(error, asyncio.CancelledError):
+            error = DependencyOpenError(f"the dependency {self.node} does not open: its component stops")
         if not self._value.done():
             self._trace = error.__traceback__
             self._value.set_exception(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from qtasks_core.contract import Execution
+    from qtasks_core.releases import Releases
     from qtasks_depends.scopes import Scopes
 
 __all__ = ["Opening", "opening_of"]
@@ -22,28 +23,28 @@ __all__ = ["Opening", "opening_of"]
 _STATE = "qtasks_depends"
 
 
-def opening_of(execution: Execution, stack: AsyncExitStack, scopes: Scopes) -> Opening:
+def opening_of(execution: Execution, releases: Releases, scopes: Scopes) -> Opening:
     """Return the one object that opens dependencies for a run.
 
     Parameters:
         execution: The run.
-        stack: What is opened for it is closed by this, when it is over.
+        releases: Gets what closes again what is opened for it.
         scopes: The app's.
     """
     found = execution.state.get(_STATE)
     if found is None:
-        found = execution.state[_STATE] = Opening(execution, stack, scopes)
+        found = execution.state[_STATE] = Opening(execution, releases, scopes)
     return found
 
 
 class Opening:
     """Opens dependencies for one run; see `opening_of`."""
 
-    __slots__ = ("_execution", "_scopes", "_stack", "_threads", "_values", "_waits_in_thread")
+    __slots__ = ("_execution", "_releases", "_scopes", "_threads", "_values", "_waits_in_thread")
 
-    def __init__(self, execution: Execution, stack: AsyncExitStack, scopes: Scopes) -> None:
+    def __init__(self, execution: Execution, releases: Releases, scopes: Scopes) -> None:
         self._execution = execution
-        self._stack = stack
+        self._releases = releases
         self._scopes = scopes
         self._threads = scopes.threads()
         self._values: dict[Node, Any] = {}
@@ -65,7 +66,7 @@ class Opening:
         if node in self._values:
             return self._values[node]
         arguments = await self._arguments(node) if node.arguments else {}
-        value = self._values[node] = await enter_on_loop(node, arguments, self._stack, self._threads)
+        value = self._values[node] = await enter_on_loop(node, arguments, self._releases, self._threads)
         return value
 
     async def _arguments(self, node: Node) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtasks_core.plugins import hookimpl
 from qtasks_depends.hints import asked_by
-from qtasks_depends.injecting import DependencyInjector, StateInjector, TaskDependencies
+from qtasks_depends.injecting import StateInjector, TaskDependencies, injector_of
 from qtasks_depends.scopes import Scopes
 from qtasks_depends.state import check_state, state_class_of
 
@@ -46,7 +46,7 @@ class DependsPlugin:
         if asked.mark is not None:
             if self._last is None or self._last.task is not task:
                 self._last = TaskDependencies(task, qtasks.core, self._scopes_of(qtasks))
-            return DependencyInjector(parameter.name, self._last)
+            return injector_of(parameter.name, self._last)
         state = state_class_of(asked.type_)
         if state is None:
             return None

@@ -169,7 +169,8 @@ class TaskExecution:
 
     def component(self, name: str) -> Any:
         """Return a component of the worker; see `TaskContext.get_component`."""
-        return self.plan.services.component(name)
+        services = self.plan.services
+        return services.components.get(name) or services.component(name)
 
     def is_stopped(self) -> bool:
         """Tell whether somebody asked for the end of this run."""

@@ -41,7 +41,7 @@ class Services:
             engine.storage.append, buffer_limits(engine.config), "yielded values"
         )
         self._sending: dict[tuple[Any, Any], bytes] = {}
-        self._components = {
+        self.components = {
             "broker": engine.broker,
             "storage": engine.storage,
             "global_config": engine.shared_memory,
@@ -61,9 +61,9 @@ class Services:
         if name == "starter":
             return self._app.starter
         try:
-            return self._components[name]
+            return self.components[name]
         except KeyError:
-            expected = ", ".join([*self._components, "starter"])
+            expected = ", ".join([*self.components, "starter"])
             raise KeyError(f"get_component: expected one of {expected}, got {name!r}") from None
 
     def yields(self, execution: TaskExecution) -> Yields:

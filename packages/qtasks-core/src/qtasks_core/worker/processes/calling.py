@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qtasks_core.codec_registry import CodecRegistry
 from qtasks_core.contract import Delivery
 from qtasks_core.provided import provide, put_opened
+from qtasks_core.releases import Releases
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.processes.failures import to_failure
@@ -111,20 +112,23 @@ class Caller:
     @contextlib.contextmanager
     def _provided(self, run: _Run, runner: asyncio.Runner) -> Iterator[None]:
         """Make what plugins provide for a run, and release it; the function itself is called outside of the loop."""
-        stack = contextlib.AsyncExitStack()
+        releases = Releases()
         execution: Any = run
         try:
-            runner.run(provide(execution, stack))
+            runner.run(provide(execution, releases))
             yield
-        except BaseException:
-            if not runner.run(self._exit(stack, *sys.exc_info())):
+        except BaseException as error:
+            raised = runner.run(self._release(releases, error))
+            if raised is None or raised is error:
                 raise
-        else:
-            runner.run(self._exit(stack, None, None, None))
+            raise raised from raised.__cause__
+        failure = runner.run(self._release(releases, None))
+        if failure is not None:
+            raise failure
 
-    async def _exit(self, stack: contextlib.AsyncExitStack, *error: Any) -> bool | None:
+    async def _release(self, releases: Releases, error: BaseException | None) -> BaseException | None:
         try:
-            return await stack.__aexit__(*error)
+            return await releases.release(error)
         finally:
             await self._close_engine()
 
