@@ -229,10 +229,18 @@ class App:
             PluginError: A plugin failed, changed the task's name or function, or provides what is no parameter.
         """
         self.registry.check(definition)
-        definition = extended(definition, self.triggers, self.face)
+        definition = self.extended(definition)
+        self.keep(definition)
+        return definition
+
+    def extended(self, definition: TaskDefinition) -> TaskDefinition:
+        """Return a task as plugins want it; see `declare`."""
+        return extended(definition, self.triggers, self.face)
+
+    def keep(self, definition: TaskDefinition) -> None:
+        """Register a task that is as plugins want it."""
         self.registry.add(definition)
         self.middlewares.note(definition.middlewares)
-        return definition
 
     def add_plugin(
         self, plugin: object, trigger_names: Sequence[str] | None = None, component: str | None = None

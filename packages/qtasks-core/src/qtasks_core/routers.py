@@ -165,8 +165,10 @@ def _hand_over(taking: Sequence[tuple[App, Home, str]]) -> None:
     taken = [(app, home, home.declared.renamed(_joined(prefix, home.declared.name))) for app, home, prefix in taking]
     for app, _, own in taken:
         app.registry.check(own)
-    for app, home, own in taken:
-        home.take(app, app.declare(own))
+    extended = [app.extended(own) for app, _, own in taken]
+    for (app, home, _), own in zip(taken, extended, strict=True):
+        app.keep(own)
+        home.take(app, own)
 
 
 def _joined(prefix: str, name: str) -> str:

@@ -64,7 +64,7 @@ def _asked(parameter: Parameter, names: _Names, path: str) -> Asked:
     mark = parameter.default if isinstance(parameter.default, Dependency) else marks[-1] if marks else None
     is_known = not isinstance(hint, _Unknown) and hint is not Parameter.empty
     takes_any = parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    has_value = parameter.default is not Parameter.empty and parameter.default is not mark
+    has_value = parameter.default is not Parameter.empty and not isinstance(parameter.default, Dependency)
     return Asked(
         parameter.name,
         hint if is_known else None,

@@ -49,7 +49,9 @@ def making_of(function: Callable[..., Any]) -> Making:
     if inspect.isgeneratorfunction(inside):
         make = contextmanager(function) if inside is found else _entered(function, "__enter__", contextmanager)
         return Making("manager", make)
-    return Making("async" if inspect.iscoroutinefunction(found) else "sync", function)
+    if inspect.iscoroutinefunction(found):
+        return Making("async", function)
+    return Making("async", _awaited(function)) if inspect.iscoroutinefunction(inside) else Making("sync", function)
 
 
 def _kind_of_class(found: type) -> Kind:
@@ -64,6 +66,16 @@ def _called(function: Callable[..., Any]) -> Any:
     while isinstance(found, partial):
         found = found.func
     return found if inspect.isroutine(found) else getattr(found, "__call__", found)  # noqa: B004  # it is looked at
+
+
+def _awaited(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what awaits what a decorated coroutine function returns, where it can be awaited."""
+
+    async def make(**kwargs: Any) -> Any:
+        made = function(**kwargs)
+        return await made if inspect.isawaitable(made) else made
+
+    return make
 
 
 def _entered(function: Callable[..., Any], enter: str, as_manager: Callable[..., Any]) -> Callable[..., Any]:
