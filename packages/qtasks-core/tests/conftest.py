@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,14 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager
 
-# Plugins that are installed beside the core are none of its business.
-os.environ["QTASKS_DISABLE_PLUGINS"] = ",".join(sorted(entry_points(group="qtasks").names))
+_BESIDE = ",".join(sorted(entry_points(group="qtasks").names))
 
 
 class Running(Protocol):
     def __call__(
         self, app: QueueTasks, *, concurrency: int = 4, shutdown_timeout: float = 5.0
     ) -> AbstractAsyncContextManager[DefaultWorker]: ...
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no plugin that is installed beside the core."""
+    monkeypatch.setenv("QTASKS_DISABLE_PLUGINS", _BESIDE)
 
 
 @pytest.fixture
