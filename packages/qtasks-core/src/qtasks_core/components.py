@@ -44,6 +44,13 @@ class Sources(NamedTuple):
             return self
         return self._replace(broker_url=os.environ.get("QTASKS_BROKER_URL") or DEFAULT_URL)
 
+    def can_compare_and_set(self) -> bool:
+        """Whether the app has a global config with compare-and-set; known before it starts."""
+        if self.global_config is not None:
+            return Capability.CAS in self.global_config.capabilities
+        url = _url_of("global_config", self)
+        return url is not None and _can_compare_and_set(url)
+
     def describe(self) -> dict[str, str]:
         """Return for each part its URL with the password masked, its class's name, or where it comes from."""
         result = {}
@@ -75,13 +82,18 @@ def _require_url(sources: Sources) -> str:
 
 
 def _build_or_inherit(part: str, sources: Sources, context: ComponentContext) -> Any:
-    """Build a part from its own URL, else from the broker's when its package has that part, else from the storage's.
+    url = _url_of(part, sources)
+    return None if url is None else _build(part, url, context)
+
+
+def _url_of(part: str, sources: Sources) -> str | None:
+    """Return a part's own URL, else the broker's when its package has that part, else the storage's.
 
     A global config with compare-and-set goes before one without: State and locks need it.
     """
     own: str | None = getattr(sources, f"{part}_url")
     if own is not None:
-        return _build(part, own, context)
+        return own
     inherited = [
         url for url in (sources.broker_url, sources.storage_url) if url and serves(part, _scheme_of(part, url))
     ]
@@ -89,7 +101,7 @@ def _build_or_inherit(part: str, sources: Sources, context: ComponentContext) ->
         return None
     if part == "global_config":
         inherited.sort(key=lambda url: not _can_compare_and_set(url))
-    return _build(part, inherited[0], context)
+    return inherited[0]
 
 
 def _can_compare_and_set(url: str) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qtasks_core.releases import Releases
     from qtasks_depends.graph import Node
     from qtasks_depends.scopes import Scopes
-    from qtasks_depends.state import AsyncState, SyncState
+    from qtasks_depends.state import State
 
 __all__ = ["StateInjector", "TaskDependencies", "injector_of"]
 
@@ -136,7 +136,7 @@ class StateInjector:
         app: The app.
     """
 
-    def __init__(self, state: type[AsyncState | SyncState], app: App) -> None:
+    def __init__(self, state: type[State], app: App) -> None:
         self._state = state
         self._app = app
 
