@@ -16,6 +16,32 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 
+class Connections:
+    """Counts what is opened and closed."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.closed = 0
+        self.most = 0
+
+    async def get(self) -> AsyncIterator[int]:
+        await asyncio.sleep(0)
+        self.opened += 1
+        self.most = max(self.most, self.opened - self.closed)
+        try:
+            yield self.opened
+        finally:
+            await asyncio.sleep(0)
+            self.closed += 1
+
+    def get_sync(self) -> Iterator[int]:
+        self.opened += 1
+        try:
+            yield self.opened
+        finally:
+            self.closed += 1
+
+
 class AtWork(Protocol):
     def __call__(self, app: QueueTasks, *, timeout_s: float = 50.0) -> AbstractAsyncContextManager[None]: ...
 
@@ -37,3 +63,9 @@ def at_work() -> AtWork:
             yield
 
     return work
+
+
+@pytest.fixture
+def connections() -> Connections:
+    """Return what counts."""
+    return Connections()

@@ -69,7 +69,16 @@ PUBLIC = {
     "qtasks.exceptions": errors.__all__,
     "qtasks.executors": ["AsyncTaskExecutor", "ProcessTaskExecutor", "SyncTaskExecutor", "TaskExecutor"],
     "qtasks.middlewares": ["Draft", "Execution", "Replace", "TaskMiddleware"],
-    "qtasks.plugins": ["BasePlugin", "Execution", "Injector", "Replace", "TaskDefinition", "hookimpl"],
+    "qtasks.plugins": [
+        "BasePlugin",
+        "Execution",
+        "Injector",
+        "ReadyInjector",
+        "Releases",
+        "Replace",
+        "TaskDefinition",
+        "hookimpl",
+    ],
     "qtasks.stats": ["AsyncStats", "SyncStats"],
     "qtasks.testing": testing.__all__,
 }
@@ -148,7 +157,7 @@ def test_every_module_is_written_down() -> None:
 def test_the_modules_are_a_few_lines_long() -> None:
     """A façade only: whatever has more than names belongs into the core."""
     for path in (Path(str(files("qtasks")))).glob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 50
 
 
 # ---------------------------------------------------------------- what is loaded
@@ -166,9 +175,10 @@ def test_using_an_app_in_memory_loads_nothing_heavy_either() -> None:
     """What a client needs, and what a worker needs, is there without the command line and without plugins."""
     loaded = run_program(
         """
-        import sys, threading
+        import os, sys, threading
         from qtasks import QueueTasks
 
+        os.environ["QTASKS_DISABLE_PLUGINS"] = "*"
         app = QueueTasks("light", "memory://")
 
         @app.task
@@ -265,3 +275,34 @@ def test_an_app_works_from_the_facade() -> None:
     )
 
     assert ["3", "7", "new", "8"] == out.split()
+
+
+OPTIONAL = [
+    ("qtasks", "Depends"),
+    *[("qtasks.plugins", name) for name in ("AsyncState", "Depends", "ScopeEnum", "SyncState")],
+]
+
+
+@pytest.mark.parametrize(("module", "name"), OPTIONAL)
+def test_what_an_extra_brings_is_found_where_it_is_installed(module: str, name: str) -> None:
+    """It is the package's own; it is imported when it is asked for."""
+    depends = pytest.importorskip("qtasks_depends")
+    assert getattr(depends, name) is getattr(importlib.import_module(module), name)
+    script = f"import sys, {module}; print('qtasks_depends' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "False\n" == done.stdout
+
+
+@pytest.mark.parametrize(("module", "name"), OPTIONAL)
+def test_what_an_extra_brings_is_explained_where_it_is_not(
+    module: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says what to install; a name that nobody brings is none."""
+    monkeypatch.setitem(sys.modules, "qtasks_depends", None)
+    with pytest.raises(ImportError) as caught:
+        getattr(importlib.import_module(module), name)
+    assert (f'{module}.{name} is in qtasks-depends, which is not installed: pip install "qtasks[depends]"') == str(
+        caught.value
+    )
+    with pytest.raises(AttributeError, match=f"module {module!r} has no attribute 'Dependz'"):
+        _ = importlib.import_module(module).Dependz

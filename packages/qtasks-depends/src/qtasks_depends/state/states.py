@@ -198,9 +198,9 @@ class Operations:
                 entry = bucket.locks.get(name)
                 if entry is None or entry.token != token or entry.until <= now:
                     raise StateLockLostError(
-                        f"state {self._spec.name!r}: the lock {name!r} is not held any more: its ttl was over "
-                        "before the write, and somebody else may have it. Nothing was written; take the lock again with a longer "
-                        "ttl, or call extend() in between"
+                        f"state {self._spec.name!r}: the lock {name!r} is not held any more: its ttl is "
+                        "over, and somebody else may have it. Nothing was written; take the lock again with "
+                        "a longer ttl, or call extend() in between"
                     )
             return change(bucket)
 
