@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_orig
 
 from qtasks_depends.errors import DependencyError
 from qtasks_depends.marking import Dependency
+from qtasks_depends.state import state_class_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,9 @@ def _asked(parameter: Parameter, names: _Names, path: str) -> Asked:
         hint, *extra = get_args(hint)
         marks = [one for one in extra if isinstance(one, Dependency)] or marks
     mark = parameter.default if isinstance(parameter.default, Dependency) else marks[-1] if marks else None
+    state = None if mark is None else state_class_of(mark.function or hint)
+    if state is not None:  # `Depends()` says to type checkers that callers leave it out
+        hint, mark = state, None
     is_known = not isinstance(hint, _Unknown) and hint is not Parameter.empty
     takes_any = parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     has_value = parameter.default is not Parameter.empty and not isinstance(parameter.default, Dependency)

@@ -100,8 +100,8 @@ def Depends(  # noqa: N802  # it reads as the class that its result is to the us
     the scope ends.
 
     Parameters:
-        dependency: A function, coroutine function, generator function of either kind, or a class; None: the class that
-            the parameter is annotated with. What it asks for itself is provided in the same way.
+        dependency: A function, coroutine function, generator function of either kind, or a class, which may be a
+            state; None: the class that the parameter is annotated with. What it asks for itself is provided likewise.
         scope: How long the value lives: "task", or with the "worker", "broker", "storage" or "global_config".
         use_cache: Whether all who ask for the same function in the same scope share one value. False: each parameter
             that says so has its own.

@@ -33,7 +33,7 @@ class Spec:
 
     Parameters:
         owner: The class.
-        name: Of its buckets.
+        name: Of its buckets; None: that of the class.
         ttl: Seconds that a bucket lives after its last write; None: for ever.
 
     Raises:
@@ -41,6 +41,9 @@ class Spec:
     """
 
     def __init__(self, owner: type, name: object, ttl: object) -> None:
+        self.is_named = name is not None
+        """It says its name, and is not called as the class by chance."""
+        name = owner.__qualname__ if name is None else name
         if not isinstance(name, str) or not name:
             raise StateDeclarationError(f"{owner.__qualname__}: name: expected a text that is not empty, got {name!r}")
         is_number = isinstance(ttl, (int, float)) and not isinstance(ttl, bool) and ttl > 0

@@ -44,13 +44,14 @@ def check_state(state: type[State], app: App, where: str, *, is_async: bool) -> 
             "'sqlite:///…'"
         )
     _ = state.spec.types  # annotations that cannot be read are told now
-    names: dict[str, tuple[str, str]] = app.new_context().shared("qtasks_depends.state names", dict)
-    place = names.setdefault(state.spec.name, state.spec.place)
-    if place != state.spec.place:
-        raise StateDeclarationError(
-            f"{where}: two classes are called {state.spec.name!r}, and would share their buckets: {_shown(place)} and "
-            f"{_shown(state.spec.place)}; give one another name: class {state.__name__}({face.__name__}, name='…')"
-        )
+    known: dict[str, tuple[tuple[str, str], type]] = app.new_context().shared("qtasks_depends.state names", dict)
+    place, known_face = known.setdefault(state.spec.name, (state.spec.place, face))
+    if place == state.spec.place or (state.spec.is_named and known_face is not face):
+        return  # both faces of one state: whoever says name= means it
+    raise StateDeclarationError(
+        f"{where}: two classes are called {state.spec.name!r}, and would share their buckets: {_shown(place)} and "
+        f"{_shown(state.spec.place)}; give one another name: class {state.__name__}({face.__name__}, name='…')"
+    )
 
 
 def bound(state: type[State], app: App) -> State:

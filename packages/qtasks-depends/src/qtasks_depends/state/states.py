@@ -66,7 +66,7 @@ class State:
         """Declare a state.
 
         Parameters:
-            name: Of its buckets; by default the class's.
+            name: Of its buckets; by default the class's. An AsyncState and a SyncState of one name share them.
             ttl: Seconds that a bucket lives after its last write; None, the default: for ever.
             state_key: Which bucket its states have.
         """
@@ -76,7 +76,7 @@ class State:
             cls.state_key = state_key
             return
         own_ttl = (inherited.ttl if inherited is not None else None) if ttl is _UNSET else ttl
-        cls.spec = Spec(cls, cls.__qualname__ if name is None else name, own_ttl)
+        cls.spec = Spec(cls, name, own_ttl)
 
     def __init__(self, app: App, state_key: str | None = None) -> None:
         key = type(self).state_key if state_key is None else state_key
@@ -248,7 +248,7 @@ class AsyncState(State):
         """
         await self._operations.update({key: value})
 
-    async def update(self, **values: Any) -> dict[str, Any]:
+    async def update(self, /, **values: Any) -> dict[str, Any]:
         """Write several fields at once, all or none; return all fields as they are then.
 
         Parameters:
@@ -316,7 +316,7 @@ class SyncState(State):
         """Write one field; see `AsyncState.set`."""
         self._call(self._operations.update, {key: value})
 
-    def update(self, **values: Any) -> dict[str, Any]:
+    def update(self, /, **values: Any) -> dict[str, Any]:
         """Write several fields at once; see `AsyncState.update`."""
         return self._call(self._operations.update, values)  # type: ignore[no-any-return]  # as above
 
