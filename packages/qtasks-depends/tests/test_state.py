@@ -185,17 +185,20 @@ async def test_each_class_and_key_has_a_bucket(app: QueueTasks) -> None:
     await app.stop()
 
 
-async def test_nothing_is_kept_of_an_empty_one(app: QueueTasks) -> None:
-    """Neither after a clear nor after the last field was removed."""
-    memory = app.core.engine().global_config
-    state = Free.of(app)
-    for empty in (state.clear, lambda: state.delete("x")):
-        await state.set("x", 1)
-        assert memory is not None
-        assert 1 == len(await memory.list("state/"))
-        await empty()
-        assert {} == await memory.list("state/")
-    await app.stop()
+async def test_an_empty_one_is_not_kept_for_long(app: QueueTasks) -> None:
+    """Neither after a clear nor after the last field was removed: until nobody can miss a reply of a write any more."""
+    async with memory_app(app) as memory:
+        state, kept = Free.of(app), app.core.engine().global_config
+        assert kept is not None
+        for empty in (state.clear, lambda: state.delete("x")):
+            await state.set("x", 1)
+            memory.advance(10 * app.config.send_timeout)
+            assert 1 == len(await kept.list("state/"))
+            await empty()
+            memory.advance(app.config.send_timeout)
+            assert 1 == len(await kept.list("state/"))
+            memory.advance(1.1 * app.config.send_timeout)
+            assert {} == await kept.list("state/")
 
 
 async def test_a_bucket_goes_when_its_time_is_over(app: QueueTasks) -> None:

@@ -52,14 +52,12 @@ class Bucket(msgspec.Struct, array_like=True):
             raise WireError(f"a state has format {found.format}: expected {_FORMAT}; a newer version has written it")
         return found
 
-    def written(self, write: bytes) -> bytes | None:
-        """Return what is kept after a change; None: nothing is left.
+    def written(self, write: bytes) -> bytes:
+        """Return what is kept after a change.
 
         Parameters:
             write: The id of this write.
         """
-        if not self.fields and not self.locks:
-            return None
         self.number += 1
         self.writes = [*self.writes[1 - _WRITES :], write]
         return msgspec.msgpack.encode(self)
@@ -79,8 +77,13 @@ class Bucket(msgspec.Struct, array_like=True):
         """Let go of locks whose time is over."""
         self.locks = {name: entry for name, entry in self.locks.items() if entry.until > now}
 
-    def ttl_s(self, ttl_s: float | None, now: float) -> float | None:
-        """Return how long it is kept: as its class says, but never shorter than a lock is held."""
-        if ttl_s is None:
-            return None
-        return max([ttl_s, *(entry.until - now for entry in self.locks.values())])
+    def ttl_s(self, ttl_s: float | None, empty_s: float, now: float) -> float | None:
+        """Return how long it is kept, never shorter than a lock is held.
+
+        Parameters:
+            ttl_s: As its class says; None: for ever.
+            empty_s: Without fields; its last writes can be asked for that long.
+            now: The time (UTC epoch seconds).
+        """
+        least = ttl_s if self.fields else empty_s
+        return None if least is None else max([least, *(entry.until - now for entry in self.locks.values())])

@@ -23,6 +23,8 @@ __all__ = ["AsyncStateLock", "SyncStateLock"]
 
 logger = logging.getLogger("qtasks.state")
 
+_UNDO_S = 1.0
+
 
 class AsyncStateLock:
     """A lock, for `async with`; see `AsyncState.lock`.
@@ -89,13 +91,16 @@ class AsyncStateLock:
 
         Raises:
             StateLockLostError: It is not held any more.
+            ConfigError: The time is none.
         """
-        await self._store.change(lambda bucket, now: self._extend(bucket, now, self._ttl if ttl is None else ttl))
+        ttl_s = self._ttl if ttl is None else ttl
+        _check_seconds(self.name, "ttl", ttl_s)
+        await self._store.change(lambda bucket, now: self._extend(bucket, now, ttl_s))
 
     # ------------------------------------------------------------ waiting
 
     async def _take(self) -> None:
-        wait_s: float = await self._store.change(self._acquire)
+        wait_s = await self._try()
         if wait_s <= 0:
             return
         async with self._changes() as changed:
@@ -104,7 +109,19 @@ class AsyncStateLock:
                     async with asyncio.timeout(wait_s):
                         await changed.wait()
                 changed.clear()
-                wait_s = await self._store.change(self._acquire)
+                wait_s = await self._try()
+
+    async def _try(self) -> float:
+        """Take the lock when it is free, else return the seconds until it is; a cancel does not leave it taken."""
+        taking = asyncio.create_task(self._store.change(self._acquire))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            with contextlib.suppress(QTasksError, TimeoutError):  # then it is free when its time is over
+                async with asyncio.timeout(_UNDO_S):
+                    await taking
+                    await self._store.change(self._release)
+            raise
 
     @contextlib.asynccontextmanager
     async def _changes(self) -> AsyncIterator[asyncio.Event]:
@@ -112,8 +129,9 @@ class AsyncStateLock:
         changed = asyncio.Event()
 
         async def watch() -> None:
-            async for _ in (await self._store.memory()).watch(self._store.key):
-                changed.set()
+            async for key, _ in (await self._store.memory()).watch(self._store.key):
+                if key == self._store.key:  # others begin like it
+                    changed.set()
 
         watching = asyncio.create_task(watch())
         try:

@@ -8,14 +8,16 @@ import random
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from qtasks_core.errors import ConfigError, SendUnknownError, UnavailableError
+from qtasks_core.errors import ConfigError, SendRefusedError, SendUnknownError, UnavailableError
 from qtasks_core.group_commit import Backoff
 from qtasks_depends.state.bucket import Bucket
+from qtasks_depends.state.errors import StateTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qtasks_core.app import App
+    from qtasks_core.contract import Versioned
     from qtasks_core.shared_memory import SharedMemory
     from qtasks_depends.state.fields import Spec
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Store"]
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
+_EMPTY_TIMEOUTS = 2
+"""How many times `send_timeout` an empty bucket is kept, so that whoever had no reply finds what has become of it."""
 
 
 class _Unknown(NamedTuple):
@@ -32,6 +36,8 @@ class _Unknown(NamedTuple):
 
     write: bytes
     number: int
+    until: float | None
+    """When it is gone, if it is there (UTC epoch seconds); None: never."""
     result: Any
     error: SendUnknownError
 
@@ -48,14 +54,20 @@ class _Changing:
         self.result: Any = None
         self.unknown: list[_Unknown] = []
 
-    def is_there(self, found: Bucket) -> bool:
+    def is_there(self, bucket: Bucket | None, now: float) -> bool:
         """Whether a write to which no reply came was applied; its result is the change's then.
+
+        Parameters:
+            bucket: As it was found; None: there is none. What was written would be there, for an empty one is kept for
+                longer than is tried.
+            now: The time (UTC epoch seconds).
 
         Raises:
             SendUnknownError: That cannot be told any more.
         """
         for one in self.unknown:
-            is_applied = found.has(one.write, one.number)
+            is_over = one.until is not None and one.until <= now
+            is_applied = bucket.has(one.write, one.number) if bucket else None if is_over else False
             if is_applied is None:
                 raise one.error
             if is_applied:
@@ -83,10 +95,13 @@ class Store:
 
         Raises:
             ConfigError: There is none.
-            SendRefusedError: Its server was away for the whole `send_timeout`.
+            UnavailableError: Its server was away for the whole `send_timeout`.
         """
         engine = self.app.engine()
-        await engine.start(self.app.config.send_timeout, control=True)
+        try:
+            await engine.start(self.app.config.send_timeout, control=True)
+        except SendRefusedError as error:
+            raise UnavailableError(f"state {self._spec.name!r}: {error}") from error
         if engine.shared_memory is None:
             raise ConfigError(
                 f"state {self._spec.name!r}: the app has no global config: name one with global_config_url="
@@ -118,14 +133,20 @@ class Store:
         Raises:
             UnavailableError: The server was away for the whole `send_timeout`; nothing was written.
             SendUnknownError: No reply came, and it cannot be told whether it was written.
+            StateTypeError: The bucket would be larger than `max_message_bytes`; nothing was written.
             Exception: What *change* raises; nothing was written.
         """
         changing = _Changing(change)
         async with self._turn():
             wait_s = _FIRST_WAIT_S
-            while not await self._while_away(self._attempt, changing):
-                await asyncio.sleep(wait_s * random.random())  # noqa: S311  # jitter is no secret
-                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            try:
+                while not await self._while_away(self._attempt, changing):
+                    await asyncio.sleep(wait_s * random.random())  # noqa: S311  # jitter is no secret
+                    wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            except UnavailableError as error:
+                if changing.unknown:
+                    raise changing.unknown[-1].error from error
+                raise
         return changing.result  # type: ignore[no-any-return]  # it is the change's
 
     async def _attempt(self, changing: _Changing) -> bool:
@@ -133,22 +154,31 @@ class Store:
         memory, now = await self.memory(), self.now()
         found = await memory.get(self.key)
         bucket = Bucket.read(found.value, now)
-        if found.value is not None and changing.is_there(
-            bucket
-        ):  # a deletion has undone all, whether it was there or not
+        if changing.is_there(None if found.value is None else bucket, now):
             return True
         changing.result, is_changed = changing.change(bucket, now)
         if not is_changed:
             return True
         write = os.urandom(8)
         value = bucket.written(write)
+        self._check_size(value, found)
+        ttl_s = bucket.ttl_s(self._spec.ttl, _EMPTY_TIMEOUTS * self.app.config.send_timeout, now)
         try:
-            revision = await memory.cas(self.key, value, found.revision, bucket.ttl_s(self._spec.ttl, now))
+            revision = await memory.cas(self.key, value, found.revision, ttl_s)
         except SendUnknownError as error:
-            if value is not None:
-                changing.unknown.append(_Unknown(write, bucket.number, changing.result, error))
+            until = None if ttl_s is None else now + ttl_s
+            changing.unknown.append(_Unknown(write, bucket.number, until, changing.result, error))
             raise UnavailableError(str(error)) from error  # it is looked for by the next attempt
         return revision is not None
+
+    def _check_size(self, value: bytes, found: Versioned) -> None:
+        """Refuse a bucket that is too large, unless it was so before: what makes it smaller is welcome."""
+        limit = self.app.config.max_message_bytes
+        if len(value) > max(limit, len(found.value or b"")):
+            raise StateTypeError(
+                f"state {self._spec.name!r}: expected at most {limit} bytes in {self.key} (max_message_bytes), it "
+                f"would have {len(value)}: keep less in one bucket, with_options(state_key=…) gives others"
+            )
 
     async def _read(self) -> Bucket:
         found = await (await self.memory()).get(self.key)
@@ -161,9 +191,9 @@ class Store:
         while True:
             try:
                 return await ask(*args)
-            except UnavailableError as error:
+            except UnavailableError:
                 if loop.time() >= deadline:
-                    raise error.__cause__ if isinstance(error.__cause__, SendUnknownError) else error  # noqa: B904  # the first
+                    raise
             await backoff.wait()
 
     def _turn(self) -> asyncio.Lock:
