@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from qtasks_core.aio import QueueTasks
 from qtasks_core.config import QueueConfig
 from qtasks_core.errors import TaskFailedError
+from qtasks_core.testing import AsyncMemory, memory_app
 from qtasks_depends import AsyncState, Depends, ScopeEnum
 
 if TYPE_CHECKING:
@@ -239,11 +240,15 @@ STEP = st.one_of(
 @given(steps=st.lists(STEP, max_size=15))
 def test_a_state_does_what_a_dict_would(steps: list[tuple[Any, ...]]) -> None:
     """Step by step, through two objects of one bucket."""
-    asyncio.run(_compare(steps))
+    asyncio.run(_compare_in_memory(steps))
 
 
-async def _compare(steps: list[tuple[Any, ...]]) -> None:
-    app = QueueTasks("depends", "memory://")
+async def _compare_in_memory(steps: list[tuple[Any, ...]]) -> None:
+    async with memory_app(app := QueueTasks("depends", "memory://")) as memory:
+        await _compare(steps, app, memory)
+
+
+async def _compare(steps: list[tuple[Any, ...]], app: QueueTasks, memory: AsyncMemory) -> None:
     one, other, model = Model.of(app), Model.of(app), {}
     for name, *given_ in steps:
         match name, given_:
@@ -271,7 +276,7 @@ async def _compare(steps: list[tuple[Any, ...]]) -> None:
                     await one.set("b", "locked")
                 model["b"] = "locked"
         assert {"a": 5, **model} == await other.get_all()
-    memory = app.core.engine().global_config
-    assert memory is not None
-    assert (1 if model else 0) == len(await memory.list("state/"))
-    await app.stop()
+    kept = app.core.engine().global_config
+    assert kept is not None
+    memory.advance(3 * app.config.send_timeout)
+    assert (1 if model else 0) == len(await kept.list("state/"))
