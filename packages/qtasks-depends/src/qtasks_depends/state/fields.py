@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_origin, get_type_hints
@@ -51,6 +52,12 @@ class Spec:
             raise StateDeclarationError(
                 f"{owner.__qualname__}: ttl: expected seconds, more than 0, or None, got {ttl!r}"
             )
+        taken = {name for base in owner.__mro__[1:] if base.__module__.startswith(__package__) for name in vars(base)}
+        if clash := next((key for key in inspect.get_annotations(owner) if key[0] != "_" and key in taken), None):
+            raise StateDeclarationError(
+                f"{owner.__qualname__}.{clash}: a field cannot be called {clash!r}, which every state has: give it "
+                "another name"
+            )
         self.owner = owner
         self.name = name
         self.ttl: Any = ttl
@@ -60,7 +67,12 @@ class Spec:
 
         Parameters:
             state_key: Which bucket of the class; None: the one without a key.
+
+        Raises:
+            StateDeclarationError: It is no text.
         """
+        if state_key is not None and not isinstance(state_key, str):
+            raise StateDeclarationError(f"{self.owner.__qualname__}: state_key: expected a text, got {state_key!r}")
         bucket = "" if state_key is None else f"/{quote(state_key, safe='')}"
         return f"state/{quote(self.name, safe='')}{bucket}"
 
@@ -78,7 +90,7 @@ class Spec:
             StateDeclarationError: An annotation names what is not there.
         """
         try:
-            hints = get_type_hints(self.owner)
+            hints = get_type_hints(self.owner, include_extras=True)
         except Exception as error:
             raise StateDeclarationError(
                 f"{self.owner.__qualname__}: its annotations cannot be read: {error}"
@@ -122,7 +134,7 @@ class Spec:
         codec = app.codecs.chosen
         try:
             stored = Stored(codec.codec, codec.encode(value))
-            self.decode(key, stored, app)
+            self._read(key, stored, app)
         except CodecError as error:
             shown = repr(value)
             shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
@@ -131,13 +143,29 @@ class Spec:
             ) from None
         return stored
 
+    def as_read(self, key: str, value: object, app: App) -> object:
+        """Return what a reader would find if a value was written, or what cannot be written as it is."""
+        try:
+            return self._read(key, self.encode(key, value, app), app)
+        except StateTypeError:
+            return value
+
     def decode(self, key: str, stored: Stored, app: App) -> Any:
         """Return a kept value.
 
         Raises:
             UnknownWireError: Its codec is not installed.
-            CodecError: It is not of the annotated type: another version of the class has written it.
+            StateTypeError: It is not of the annotated type: another version of the class has written it.
         """
+        try:
+            return self._read(key, stored, app)
+        except CodecError as error:
+            raise StateTypeError(
+                f"{self.owner.__qualname__}.{key}: what is kept is not {self._type_name(key)}, another version of the "
+                f"class has written it: {error}; set() or delete() replaces it"
+            ) from None
+
+    def _read(self, key: str, stored: Stored, app: App) -> Any:
         return app.codecs.result_decoder(stored.codec, self._type(key))(stored.raw)
 
     def _type(self, key: str) -> Any:

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, overload
 
 from qtasks_core.app import App, AppFace
-from qtasks_depends.state.errors import StateDeclarationError, StateLockLostError, StateTypeError
+from qtasks_depends.state.errors import StateLockLostError, StateTypeError
 from qtasks_depends.state.fields import Spec
 from qtasks_depends.state.locking import AsyncStateLock, SyncStateLock
 from qtasks_depends.state.store import Store
@@ -62,33 +62,37 @@ class State:
     with_options = _Options()
     """`with_options(state_key="user:1")`: the same with another bucket; of a class or of a state."""
 
-    def __init_subclass__(cls, *, name: str | None = None, ttl: Any = _UNSET, state_key: str | None = None) -> None:
+    def __init_subclass__(cls, *, name: str | None = None, ttl: Any = _UNSET) -> None:
         """Declare a state.
 
         Parameters:
             name: Of its buckets; by default the class's. An AsyncState and a SyncState of one name share them.
             ttl: Seconds that a bucket lives after its last write; None, the default: for ever.
-            state_key: Which bucket its states have.
+
+        Raises:
+            StateDeclarationError: One of them is wrong, or a field is called as something that a state has already.
         """
         super().__init_subclass__()
-        inherited = getattr(cls, "spec", None)
-        if state_key is not None:
-            cls.state_key = state_key
+        if "spec" in vars(cls):  # the same class with another bucket
             return
+        inherited = getattr(cls, "spec", None)
         own_ttl = (inherited.ttl if inherited is not None else None) if ttl is _UNSET else ttl
         cls.spec = Spec(cls, name, own_ttl)
 
-    def __init__(self, app: App, state_key: str | None = None) -> None:
-        key = type(self).state_key if state_key is None else state_key
+    def __init__(self, app: App, state_key: str | None = _UNSET) -> None:
+        key = type(self).state_key if state_key is _UNSET else state_key
         self._operations = Operations(Store(app, self.spec, self.spec.key(key)), self.spec)
 
     @classmethod
-    def of(cls, app: AppFace | App, state_key: str | None = None) -> Self:
+    def of(cls, app: AppFace | App, state_key: str | None = _UNSET) -> Self:
         """Return a state outside of tasks, as in a web handler.
 
         Parameters:
             app: The app that keeps it.
-            state_key: Which bucket; by default the class's own.
+            state_key: Which bucket; None: the one without a key; by default the class's own.
+
+        Raises:
+            StateDeclarationError: The key is no text.
         """
         return cls(app.core if isinstance(app, AppFace) else app, state_key)
 
@@ -100,11 +104,9 @@ class State:
 
     @classmethod
     def _of_key(cls, *, state_key: str | None) -> type[Self]:
-        if not isinstance(state_key, str):
-            raise StateDeclarationError(f"{cls.__qualname__}: state_key: expected a text, got {state_key!r}")
-        return type(
-            cls.__name__, (cls,), {"__module__": cls.__module__, "__qualname__": cls.__qualname__}, state_key=state_key
-        )
+        cls.spec.key(state_key)  # refuses what is none
+        own = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "spec": cls.spec, "state_key": state_key}
+        return type(cls.__name__, (cls,), own)
 
 
 class Operations:
@@ -131,6 +133,16 @@ class Operations:
     async def get_all(self) -> dict[str, Any]:
         """See `AsyncState.get_all`."""
         return self._all(await self.store.read())
+
+    async def set(self, key: str, value: Any) -> None:
+        """See `AsyncState.set`."""
+        stored = self._spec.encode(key, value, self.store.app)
+
+        def change(bucket: Bucket) -> tuple[None, bool]:
+            bucket.fields[key] = stored
+            return None, True
+
+        await self._change(change)
 
     async def update(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `AsyncState.update`."""
@@ -166,24 +178,27 @@ class Operations:
     async def increment(self, key: str, by: Any) -> Any:
         """See `AsyncState.increment`."""
 
+        def check(number: object, what: str) -> None:
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                raise StateTypeError(f"{self._spec.owner.__qualname__}.{key}: expected a number {what}, got {number!r}")
+
         def change(bucket: Bucket) -> tuple[Any, bool]:
             value = self._value(bucket, key, 0)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise StateTypeError(
-                    f"{self._spec.owner.__qualname__}.{key}: expected a number to add to, got {value!r}"
-                )
+            check(value, "to add to")
             bucket.fields[key] = self._spec.encode(key, value + by, self.store.app)
             return value + by, True
 
         self._spec.check_key(key)
+        check(by, "to add")
         return await self._change(change)
 
     async def compare_and_set(self, key: str, old: Any, new: Any) -> bool:
         """See `AsyncState.compare_and_set`."""
         stored = self._spec.encode(key, new, self.store.app)
+        old_ones = (old, self._spec.as_read(key, old, self.store.app))
 
         def change(bucket: Bucket) -> tuple[bool, bool]:
-            is_same = bool(self._value(bucket, key, None) == old)
+            is_same = self._value(bucket, key, None) in old_ones
             if is_same:
                 bucket.fields[key] = stored
             return is_same, is_same
@@ -246,7 +261,7 @@ class AsyncState(State):
             key: The field.
             value: Of the annotated type.
         """
-        await self._operations.update({key: value})
+        await self._operations.set(key, value)
 
     async def update(self, /, **values: Any) -> dict[str, Any]:
         """Write several fields at once, all or none; return all fields as they are then.
@@ -282,7 +297,7 @@ class AsyncState(State):
 
         Parameters:
             key: The field.
-            old: What it has to be; absent it is its default, else None.
+            old: What it has to be, as it was written or as it is read; absent it is its default, else None.
             new: What it becomes.
         """
         return await self._operations.compare_and_set(key, old, new)
@@ -314,7 +329,7 @@ class SyncState(State):
 
     def set(self, key: str, value: Any) -> None:
         """Write one field; see `AsyncState.set`."""
-        self._call(self._operations.update, {key: value})
+        self._call(self._operations.set, key, value)
 
     def update(self, /, **values: Any) -> dict[str, Any]:
         """Write several fields at once; see `AsyncState.update`."""
