@@ -55,7 +55,7 @@ class Node:
         self.is_shared = False
         """Several of the same task ask for it."""
         self.is_in_thread = False
-        """It is opened, used and closed in the thread of its task."""
+        """It is opened, used and closed in the thread of its task, unless one on the loop needs it before."""
 
     @property
     def is_alone(self) -> bool:
@@ -116,8 +116,8 @@ class TaskGraph:
         for one in asked_by(task.function, start):
             if one.mark is not None:
                 self.nodes[one.name] = self._node(one, one.mark, (start,), ())
-        if not self.is_async:
-            self._choose_threads()
+        for node in self._all:
+            node.is_in_thread = not self.is_async and node.scope is ScopeEnum.TASK and not node.making.is_async
 
     @property
     def is_async(self) -> bool:
@@ -176,15 +176,6 @@ class TaskGraph:
             raise DependencyError(f"{what}: it can be passed by position only; leave out the / behind it")
         _check_scopes(source, asking)
         return source
-
-    def _choose_threads(self) -> None:
-        """Let sync dependencies of a `def` task live in its thread, but for those that others on the loop need."""
-        for node in reversed(self._all):  # those that need it come after it
-            node.is_in_thread = (
-                node.scope is ScopeEnum.TASK
-                and not node.making.is_async
-                and not any(node in other.nodes and not other.is_in_thread for other in self._all)
-            )
 
 
 def _check_scopes(source: Node | Special, asking: _Asking) -> None:
