@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qtasks_core.errors import PluginError
 from qtasks_core.middlewares import TaskMiddleware, overrides
 from qtasks_core.options import Draft
-from qtasks_core.provided import provide, put_ready
+from qtasks_core.provided import NOT_READY, provide, put_ready
 from qtasks_core.releases import Releases
 from qtasks_core.triggers import value_of
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from qtasks_core.contract import Execution
     from qtasks_core.definition import TaskDefinition, TaskRegistry
+    from qtasks_core.provided import Pending
     from qtasks_core.task import TaskSnapshot
 
 __all__ = ["Layers", "Middlewares", "wraps_runs"]
@@ -64,8 +65,8 @@ class Middlewares:
         found = [_Layer.of(one) for one in (*self._of_app, *definition.middlewares) if wraps_runs(one)]
         found += [_Layer(one, before=_step(one, "before")) for one in options["middlewares_before"]]
         found += [_Layer(one, after=_step(one, "after")) for one in reversed(options["middlewares_after"])]
-        is_injected = provides and definition.is_injected
-        return Layers(found, provides=is_injected) if found or is_injected else None
+        pending = [one.pending for one in definition.provided if one.pending is not None] if provides else []
+        return Layers(found, pending) if found or pending else None
 
     async def before_adding(self, draft: Draft) -> Draft:
         """Return what the middlewares make of a draft.
@@ -118,12 +119,13 @@ class Layers:
 
     Parameters:
         layers: Outermost first.
-        provides: Whether plugins provide parameters, inside of all of them.
+        pending: The parameters that plugins provide, inside of all of them.
     """
 
-    def __init__(self, layers: Sequence[_Layer], *, provides: bool = False) -> None:
+    def __init__(self, layers: Sequence[_Layer], pending: Sequence[Pending] = ()) -> None:
         self._layers = tuple(layers)
-        self._provides = provides
+        self._pending = tuple(pending)
+        self._last = pending[-1] if pending else None
 
     @property
     def owners(self) -> tuple[Any, ...]:
@@ -136,7 +138,16 @@ class Layers:
         Parameters:
             execution: The run.
         """
-        return not self._layers and put_ready(execution)
+        if self._layers:
+            return False
+        args, last = execution.args, self._last
+        if not args or args[-1] is not last:  # there are several, or it is passed by name, or was changed by a plugin
+            return put_ready(execution)
+        value = last.ready(execution)
+        if value is NOT_READY:
+            return False
+        execution.args = (*args[:-1], value)
+        return len(self._pending) == 1 or put_ready(execution)
 
     def run(self, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
         """Call a task's function inside all layers; the result is awaited.
@@ -149,7 +160,7 @@ class Layers:
 
     async def _run(self, index: int, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Any:
         if index == len(self._layers):
-            is_done = not self._provides or put_ready(execution)
+            is_done = not self._pending or put_ready(execution)
             return await (call() if is_done else _provide_around(execution, call))
         _, before, around, after, failed = self._layers[index]
         if before is not None:

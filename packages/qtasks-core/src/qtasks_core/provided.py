@@ -7,7 +7,6 @@ then a `Pending` stands in its place.
 from __future__ import annotations
 
 import inspect
-import sys
 from functools import partial
 from inspect import Parameter
 from types import CoroutineType
@@ -25,11 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_READY",
+    "AllPending",
     "Injector",
     "Pending",
     "Place",
     "ReadyInjector",
-    "as_pending",
+    "all_pending",
     "context_places",
     "injected_places",
     "provide",
@@ -103,8 +103,6 @@ class Place(NamedTuple):
     position: int | None
     pending: Pending | None = None
     """None: it gets the context."""
-    position_only: bool = False
-    """It cannot be passed by name."""
 
 
 def context_places(function: Callable[..., Any], task: str, *, echo: bool, is_async: bool) -> tuple[Place, ...]:
@@ -155,8 +153,7 @@ def injected_places(
             raise PluginError(f"task {task!r}: parameter {name!r}: expected an Injector, got {injector!r}")
         index, parameter = known[name]
         position = index if parameter.kind is not Parameter.KEYWORD_ONLY else None
-        is_position_only = parameter.kind is Parameter.POSITIONAL_ONLY
-        places[name] = Place(name, position, Pending(name, injector), is_position_only)
+        places[name] = Place(name, position, Pending(name, injector))
     return tuple(places[one.name] for one in parameters if one.name in places)
 
 
@@ -174,19 +171,26 @@ def put_opened(
     return put_between(places, {place.name: place.pending or run.context for place in places}, args, kwargs)
 
 
-def as_pending(places: Sequence[Place]) -> tuple[int, dict[str, Any]] | None:
-    """Return what is pending by name, and up to how many positional arguments it may be passed like this.
+class AllPending(NamedTuple):
+    """What plugins provide of a function's parameters, where nothing else is provided and all stand in a row."""
+
+    position: int
+    """Of the first of them: so many arguments are passed by position before."""
+    row: tuple[Pending, ...]
+
+
+def all_pending(places: Sequence[Place]) -> AllPending | None:
+    """Return the parameters that plugins provide, where they can be appended to what is passed by position.
 
     Parameters:
         places: In the order of the function's parameters.
-
-    Returns:
-        None when a place wants a context, or can be passed by position only.
     """
-    if any(place.pending is None or place.position_only for place in places):
+    row = tuple(place.pending for place in places if place.pending is not None)
+    positions = [place.position for place in places]
+    first = positions[0] if positions else None
+    if first is None or len(row) < len(places) or positions != list(range(first, first + len(places))):
         return None
-    positions = [place.position for place in places if place.position is not None]
-    return min(positions, default=sys.maxsize), {place.name: place.pending for place in places}
+    return AllPending(first, row)
 
 
 def put_ready(execution: Execution) -> bool:
@@ -247,7 +251,7 @@ def put_between(
         kwargs: The caller's.
     """
     positional, named = list(args), dict(kwargs)
-    for name, index, *_ in places:
+    for name, index, _ in places:
         if index is not None and index <= len(positional):
             positional.insert(index, values[name])
         else:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.messages import envelope_of
-from qtasks_core.provided import as_pending, put_opened
+from qtasks_core.provided import all_pending, put_opened
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.retrying import RetryPolicy
@@ -47,8 +47,8 @@ class Plan:
         self.kind: Kind = definition.kind
         self.result_ttl = app.config.result_ttl if definition.result_ttl is None else definition.result_ttl
         self.provided = definition.provided
-        self.pending = as_pending(self.provided)
-        """What plugins provide of its parameters, where that is all; see `as_pending`."""
+        self.pending = all_pending(self.provided)
+        """What plugins provide of its parameters, where it can be appended to what callers pass."""
         self.timeout = options["timeout"]
         self.retry = RetryPolicy(definition.name, options, app.config)
         self.dead_letter = app.config.dead_letter if options["dead_letter"] is None else options["dead_letter"]
@@ -111,8 +111,8 @@ class TaskExecution:
         args, kwargs = self.plan.decode(self.message)
         plan = self.plan
         if plan.provided:
-            if plan.pending is not None and len(args) <= plan.pending[0]:
-                kwargs = {**kwargs, **plan.pending[1]}
+            if plan.pending is not None and len(args) == plan.pending.position:
+                args += plan.pending.row
             else:
                 args, kwargs = put_opened(plan.provided, self, args, kwargs)
         self.args, self.kwargs = args, kwargs
