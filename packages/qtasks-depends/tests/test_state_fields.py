@@ -72,7 +72,6 @@ def test_a_subclass_has_fields_and_time_of_its_base_and_a_name_of_its_own() -> N
 
 async def test_a_class_with_a_key_may_be_extended(app: QueueTasks) -> None:
     """What it adds is declared; the bucket stays."""
-
     ann: Any = Person.with_options(state_key="ann")
 
     class Extended(ann, name="Person"):  # type: ignore[misc]  # it is made at run time
