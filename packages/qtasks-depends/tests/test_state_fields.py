@@ -74,7 +74,7 @@ async def test_a_class_with_a_key_may_be_extended(app: QueueTasks) -> None:
     """What it adds is declared; the bucket stays."""
     ann: Any = Person.with_options(state_key="ann")
 
-    class Extended(ann, name="Person"):  # type: ignore[misc]  # it is made at run time
+    class Extended(ann, name="Person"):  # type: ignore[misc,call-arg]  # it is made at run time
         name: str = "Ann"
 
     assert {"age": 0, "born": None, "name": "Ann"} == await Extended.of(app).get_all()
