@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ def shop() -> Iterator[sqlite3.Connection]:
     """Open the shop's own database, once in each worker."""
     connection = sqlite3.connect("shop.db", timeout=30.0, isolation_level=None, check_same_thread=False)
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS orders (name TEXT, street TEXT, town TEXT, coupons TEXT, worker INT)"
+        "CREATE TABLE IF NOT EXISTS orders "
+        "(visitor TEXT PRIMARY KEY, name TEXT, street TEXT, town TEXT, coupons TEXT, worker INT)"
     )
     try:
         yield connection
@@ -67,7 +69,7 @@ async def coupon(visitor: str, code: str, form: Form = Depends()) -> bool:
         coupons = await form.get("coupons")
         if code in coupons:
             return False
-        await form.set("coupons", [*coupons, code])
+        await form.set("coupons", sorted([*coupons, code]))
         return True
 
 
@@ -75,13 +77,15 @@ async def coupon(visitor: str, code: str, form: Form = Depends()) -> bool:
 async def confirm(
     visitor: str, form: Form = Depends(), orders: sqlite3.Connection = Depends(shop, scope="worker")
 ) -> str:
-    """Write the order; what is missing is an error, and the visitor may go on where the form was left."""
+    """Write the order; what is missing is an error, and the visitor may go on where the form was left.
+
+    A task may run twice, when its worker is killed: the order is written under its visitor, and the form stays.
+    """
     form = form.with_options(state_key=visitor)
     said = await form.get_all()
     if missing := [field for field in ("name", "address") if field not in said]:
         raise ValueError(f"the form of {visitor} lacks {' and '.join(missing)}")
     where = said["address"]
-    row = (said["name"], where.street, where.town, " ".join(said["coupons"]), os.getpid())
-    orders.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?)", row)
-    await form.clear()
+    row = (visitor, said["name"], where.street, where.town, " ".join(said["coupons"]), os.getpid())
+    await asyncio.to_thread(orders.execute, "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?)", row)
     return f"{said['name']}, {where.street}, {where.town}: {len(said['coupons'])} coupons"

@@ -17,6 +17,10 @@ PUBLIC = {
         "DependencyOpenError",
         "Depends",
         "ScopeEnum",
+        "StateDeclarationError",
+        "StateKeyError",
+        "StateLockLostError",
+        "StateTypeError",
         "SyncState",
     ],
     "qtasks_depends.state": [

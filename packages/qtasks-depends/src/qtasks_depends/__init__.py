@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from qtasks_depends.errors import DependencyError, DependencyOpenError
 from qtasks_depends.marking import Dependency, Depends, ScopeEnum
-from qtasks_depends.state import AsyncState, SyncState
+from qtasks_depends.state import (
+    AsyncState,
+    StateDeclarationError,
+    StateKeyError,
+    StateLockLostError,
+    StateTypeError,
+    SyncState,
+)
 
 __all__ = [
     "AsyncState",
@@ -13,5 +20,9 @@ __all__ = [
     "DependencyOpenError",
     "Depends",
     "ScopeEnum",
+    "StateDeclarationError",
+    "StateKeyError",
+    "StateLockLostError",
+    "StateTypeError",
     "SyncState",
 ]
