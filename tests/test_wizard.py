@@ -19,7 +19,7 @@ VISITORS = ("ann", "bob", "cleo", "dan")
 def test_visitors_fill_in_the_form_at_the_same_time(
     root: Path, tmp_path: Path, worker_process: Callable[..., WorkerProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In two worker processes; what one lacks is an error, after which it may go on; an order confirmed twice is one."""
+    """In two worker processes; what one lacks is an error, after which it may go on; confirmed twice is one order."""
     monkeypatch.setenv("PYTHONPATH", str(root / "examples"))
     monkeypatch.chdir(tmp_path)
     worker = worker_process("wizard.tasks:app", processes=2)
