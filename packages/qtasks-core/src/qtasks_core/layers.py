@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qtasks_core.errors import PluginError
 from qtasks_core.middlewares import TaskMiddleware, overrides
 from qtasks_core.options import Draft
-from qtasks_core.provided import NOT_READY, provide, put_ready
+from qtasks_core.provided import provide, put_ready
 from qtasks_core.releases import Releases
 from qtasks_core.triggers import value_of
 
@@ -125,7 +125,6 @@ class Layers:
     def __init__(self, layers: Sequence[_Layer], pending: Sequence[Pending] = ()) -> None:
         self._layers = tuple(layers)
         self._pending = tuple(pending)
-        self._last = pending[-1] if pending else None
 
     @property
     def owners(self) -> tuple[Any, ...]:
@@ -138,16 +137,7 @@ class Layers:
         Parameters:
             execution: The run.
         """
-        if self._layers:
-            return False
-        args, last = execution.args, self._last
-        if not args or args[-1] is not last:  # there are several, or it is passed by name, or was changed by a plugin
-            return put_ready(execution)
-        value = last.ready(execution)
-        if value is NOT_READY:
-            return False
-        execution.args = (*args[:-1], value)
-        return len(self._pending) == 1 or put_ready(execution)
+        return not self._layers and put_ready(execution)
 
     def run(self, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
         """Call a task's function inside all layers; the result is awaited.

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qtasks_core.messages import envelope_of
-from qtasks_core.provided import all_pending, put_opened
+from qtasks_core.provided import NOT_READY, all_pending, put_opened
 from qtasks_core.task_context import AsyncTaskContext, BlockingTaskContext, enter
 from qtasks_core.worker.arguments import ArgumentReader
 from qtasks_core.worker.retrying import RetryPolicy
@@ -64,6 +64,22 @@ class Plan:
         self.decode = ArgumentReader(converter, app.serializer, app.config.max_depth).read
 
     @cached_property
+    def is_bare(self) -> bool:
+        """Whether neither a middleware nor a plugin sees the arguments between their conversion and the function."""
+        return not getattr(self.executor, "has_triggers", True) and self.layers is not None and not self.layers.owners
+
+    def ready_row(self, execution: TaskExecution) -> tuple[Any, ...] | None:
+        """Return what plugins provide of the parameters when all of it is there; None: it is to be made."""
+        if self.pending is None or not self.is_bare:
+            return None
+        first, *others = self.pending.row
+        value = first.ready(execution)
+        if value is NOT_READY:
+            return None
+        row = (value, *(one.ready(execution) for one in others)) if others else (value,)
+        return None if others and any(one is NOT_READY for one in row) else row
+
+    @cached_property
     def layers(self) -> Layers | None:
         """The middlewares around its runs, compiled for the first of them; None: there are none."""
         provides = not getattr(self.executor, "provides_elsewhere", False)
@@ -86,6 +102,8 @@ class TaskExecution:
     _seq: itertools.count[int] | None = None
     _state: dict[str, Any] | None = None
     _context: TaskContext | None = None
+    _is_provided = False
+    """What plugins provide is among its arguments: nothing goes around its function."""
 
     def __init__(self, plan: Plan, delivery: Delivery, message: Message, started_at: float) -> None:
         self.plan = plan
@@ -101,8 +119,11 @@ class TaskExecution:
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
 
-    def open(self) -> None:
+    def open(self, *, seen: bool = True) -> None:
         """Convert the arguments, put what is provided between them, and be what `current_context()` finds from now on.
+
+        Parameters:
+            seen: Whether plugins look at it before it runs.
 
         Raises:
             UnknownWireError: Their codec is not installed.
@@ -112,7 +133,9 @@ class TaskExecution:
         plan = self.plan
         if plan.provided:
             if plan.pending is not None and len(args) == plan.pending.position:
-                args += plan.pending.row
+                row = None if seen else plan.ready_row(self)
+                self._is_provided = row is not None
+                args += row or plan.pending.row
             else:
                 args, kwargs = put_opened(plan.provided, self, args, kwargs)
         self.args, self.kwargs = args, kwargs
@@ -161,7 +184,7 @@ class TaskExecution:
     @property
     def layers(self) -> Layers | None:
         """The middlewares around it; None: there are none."""
-        return self.plan.layers
+        return None if self._is_provided else self.plan.layers
 
     def yields(self) -> Yields:
         """Return where a generator's values go."""

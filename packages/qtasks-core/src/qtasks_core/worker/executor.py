@@ -141,6 +141,11 @@ class TaskExecutor:
         return self._threads.run(function, args, kwargs)
 
     @property
+    def has_triggers(self) -> bool:
+        """Whether a plugin answers a trigger of a run."""
+        return self._has_triggers
+
+    @property
     def abandoned(self) -> int:
         """Threads that still hold tasks whose time was over."""
         return 0 if self._threads is None else self._threads.abandoned

@@ -111,7 +111,7 @@ class Runner:
         """Return what a task returns, or raise what it raises, however long it takes."""
         if self.observer is not None:
             return self.observer.run(execution)
-        execution.open()
+        execution.open(seen=False)
         run = execution.plan.executor.run(execution)
         return run if execution.plan.decode_result is None else _decoded(execution, run)
 

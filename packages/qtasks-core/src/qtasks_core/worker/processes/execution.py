@@ -28,7 +28,7 @@ class ProcessExecution(TaskExecution):
         super().__init__(plan, delivery, message, started_at)
         self._read = None  # what every run begins with was not read
 
-    def open(self) -> None:
+    def open(self, *, seen: bool = True) -> None:  # noqa: ARG002  # nothing is provided here
         """Be what `current_context()` finds from now on, in plugins and middlewares."""
         enter(self)
 
