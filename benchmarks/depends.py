@@ -8,16 +8,9 @@ generator of the task's scope at most twice what entering and leaving it by hand
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import click
+from least import least_us
 
-ROOT = Path(__file__).parents[1]
-PROGRAM = Path(__file__).parent / "subjects" / "micro_depends.py"
 MEASURES = ("not_there", "none", "of_worker", "by_hand", "of_task")
 
 
@@ -26,25 +19,13 @@ MEASURES = ("not_there", "none", "of_worker", "by_hand", "of_task")
 @click.option("--tasks", default=5_000, show_default=True, help="Tasks in each measure, a multiple of 500.")
 def main(rounds: int, tasks: int) -> None:
     """Time what dependencies cost a task, in microseconds of CPU."""
-    found = {measure: [0.0] * 0 for measure in MEASURES}
-    for _ in range(rounds):
-        for measure, times in found.items():
-            times.append(_measure(measure, tasks))
-    least = {measure: min(times) for measure, times in found.items()}
-    for measure, us in least.items():
-        click.echo(f"{measure:10} {us:.2f} µs")
+    least = least_us("micro_depends", MEASURES, rounds, tasks)
     plain = least["none"]
     click.echo(f"no dependency, plugin installed: x {plain / least['not_there']:.3f} of a task without it (goal: 1)")
     click.echo(f"one of the worker's scope: x {least['of_worker'] / plain:.3f} (goal: at most 1.05)")
     by_hand, of_task = least["by_hand"] - plain, least["of_task"] - plain
     click.echo(f"an async generator of the task: {of_task:.2f} µs, by hand {by_hand:.2f}")
     click.echo(f"that is x {of_task / by_hand:.2f} (goal: at most 2)")
-
-
-def _measure(measure: str, tasks: int) -> float:
-    command = [sys.executable, str(PROGRAM), measure, "--folder", ".", "--tasks", str(tasks)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    return float(json.loads(done.stdout.splitlines()[-1])["cpu_us"])
 
 
 if __name__ == "__main__":

@@ -93,3 +93,10 @@ def test_kills_are_counted_by_what_the_tasks_noted(tmp_path: Path, monkeypatch: 
     assert storm.Storm(1, 4, 1, 1, 2, math.inf, math.inf) == storm._Trace(path).storm(4, [2.0])
     path.write_text("\n".join([*lines, "end 2 7.5", ""]), encoding="utf-8")
     assert storm.Storm(1, 4, 0, 1, 2, 5.5, 5.5) == storm._Trace(path).storm(4, [2.0])
+
+
+def test_what_dependencies_cost_is_printed() -> None:
+    """Each measure with its time, then what follows from them."""
+    printed = run("depends.py", "--rounds", "1", "--tasks", "500").splitlines()
+    assert ["not_there", "none", "of_worker", "by_hand", "of_task"] == [line.split()[0] for line in printed[:5]]
+    assert 9 == len(printed)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from _subject import main
-from micro_memory import FILL, Count
+from micro_memory import Count, drain
 
 from qtasks.asyncio import QueueTasks
 from qtasks_core.config import QueueConfig
@@ -89,14 +88,7 @@ def _counting(count: Callable[[], None]) -> Any:
 def _drain(declare: Callable[[Callable[[], None]], Any], tasks: int) -> dict[str, float]:
     app, count = QueueTasks(broker_url="memory://", config=QueueConfig(concurrency=100)), Count(tasks)
     app.task(declare(lambda: count.add(app)))
-
-    async def fill() -> None:
-        for _ in range(0, count.tasks, FILL):
-            await asyncio.gather(*(app.add_task("counted", number) for number in range(FILL)))
-
-    asyncio.run(fill())
-    app.run_forever()
-    return {"cpu_us": count.spent.figures(tasks)["cpu_us"]}
+    return drain(app, count)
 
 
 if __name__ == "__main__":

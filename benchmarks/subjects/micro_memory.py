@@ -47,7 +47,7 @@ def async_tasks(_: Path, tasks: int) -> dict[str, float]:
         count.add(app)
         return number
 
-    return _drain(app, count)
+    return drain(app, count)
 
 
 def thread_tasks(_: Path, tasks: int) -> dict[str, float]:
@@ -59,7 +59,7 @@ def thread_tasks(_: Path, tasks: int) -> dict[str, float]:
         count.add(app)
         return number
 
-    return _drain(app, count)
+    return drain(app, count)
 
 
 class Count:
@@ -77,14 +77,17 @@ class Count:
             app.core.stop_worker()
 
 
-def _drain(app: QueueTasks, count: Count) -> dict[str, float]:
+def drain(app: QueueTasks, count: Count) -> dict[str, float]:
+    """Add tasks named `counted`, work them off, and return what one of them takes."""
+
     async def fill() -> None:
         for _ in range(0, count.tasks, FILL):
             await asyncio.gather(*(app.add_task("counted", number) for number in range(FILL)))
 
     asyncio.run(fill())
     app.run_forever()
-    return {"us": 1e6 / count.spent.figures(count.tasks)["drain_per_s"]}
+    figures = count.spent.figures(count.tasks)
+    return {"us": 1e6 / figures["drain_per_s"], "cpu_us": figures["cpu_us"]}
 
 
 def _app() -> QueueTasks:

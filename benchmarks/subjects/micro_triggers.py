@@ -7,7 +7,7 @@ import timeit
 from typing import TYPE_CHECKING, Any
 
 from _subject import main
-from micro_memory import FILL, Count
+from micro_memory import Count, drain
 
 from qtasks.asyncio import QueueTasks
 from qtasks.executors import TaskExecutor
@@ -166,13 +166,7 @@ def _drain(app: QueueTasks, tasks: int) -> dict[str, float]:
         count.add(app)
         return number
 
-    async def fill() -> None:
-        for _ in range(0, count.tasks, FILL):
-            await asyncio.gather(*(app.add_task("counted", number) for number in range(FILL)))
-
-    asyncio.run(fill())
-    app.run_forever()
-    return {"cpu_us": count.spent.figures(tasks)["cpu_us"]}
+    return drain(app, count)
 
 
 if __name__ == "__main__":
