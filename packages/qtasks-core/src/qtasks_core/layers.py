@@ -125,6 +125,7 @@ class Layers:
     def __init__(self, layers: Sequence[_Layer], pending: Sequence[Pending] = ()) -> None:
         self._layers = tuple(layers)
         self._pending = tuple(pending)
+        self._may_be_ready = any(one.may_be_ready for one in pending)
 
     @property
     def owners(self) -> tuple[Any, ...]:
@@ -137,7 +138,7 @@ class Layers:
         Parameters:
             execution: The run.
         """
-        return not self._layers and put_ready(execution)
+        return not self._layers and self._may_be_ready and put_ready(execution)
 
     def run(self, execution: Execution, call: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
         """Call a task's function inside all layers; the result is awaited.

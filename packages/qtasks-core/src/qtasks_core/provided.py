@@ -92,6 +92,11 @@ class Pending:
         self.ready: Callable[[Execution], Any] = injector.ready if isinstance(injector, ReadyInjector) else _never_ready
         """Returns the value when it is there, else `NOT_READY`."""
 
+    @property
+    def may_be_ready(self) -> bool:
+        """Whether it is worth asking."""
+        return self.ready is not _never_ready
+
     def __repr__(self) -> str:
         return f"<{self.name}: not provided yet>"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from qtasks_core.app import App
-    from qtasks_core.contract import Delivery, Envelope, Message
+    from qtasks_core.contract import Delivery, Envelope, Execution, Message
     from qtasks_core.contract import TaskExecutor as Executor
     from qtasks_core.definition import Kind, TaskDefinition
     from qtasks_core.layers import Layers
@@ -64,20 +64,14 @@ class Plan:
         self.decode = ArgumentReader(converter, app.serializer, app.config.max_depth).read
 
     @cached_property
-    def is_bare(self) -> bool:
-        """Whether neither a middleware nor a plugin sees the arguments between their conversion and the function."""
-        return not getattr(self.executor, "has_triggers", True) and self.layers is not None and not self.layers.owners
+    def ready(self) -> Callable[[Execution], Any] | None:
+        """Returns the one parameter that plugins provide when it is there, where nobody looks at arguments before.
 
-    def ready_row(self, execution: TaskExecution) -> tuple[Any, ...] | None:
-        """Return what plugins provide of the parameters when all of it is there; None: it is to be made."""
-        if self.pending is None or not self.is_bare:
-            return None
-        first, *others = self.pending.row
-        value = first.ready(execution)
-        if value is NOT_READY:
-            return None
-        row = (value, *(one.ready(execution) for one in others)) if others else (value,)
-        return None if others and any(one is NOT_READY for one in row) else row
+        None: there are several, it never is, or a middleware or a plugin sees the arguments before the function.
+        """
+        layers, row = self.layers, () if self.pending is None else self.pending.row
+        is_seen = getattr(self.executor, "has_triggers", True) or layers is None or bool(layers.owners)
+        return row[0].ready if len(row) == 1 and row[0].may_be_ready and not is_seen else None
 
     @cached_property
     def layers(self) -> Layers | None:
@@ -133,9 +127,13 @@ class TaskExecution:
         plan = self.plan
         if plan.provided:
             if plan.pending is not None and len(args) == plan.pending.position:
-                row = None if seen else plan.ready_row(self)
-                self._is_provided = row is not None
-                args += row or plan.pending.row
+                ready = None if seen else plan.ready
+                value = NOT_READY if ready is None else ready(self)
+                if value is NOT_READY:
+                    args += plan.pending.row
+                else:
+                    args = (*args, value)
+                    self._is_provided = True
             else:
                 args, kwargs = put_opened(plan.provided, self, args, kwargs)
         self.args, self.kwargs = args, kwargs
@@ -192,8 +190,10 @@ class TaskExecution:
 
     def component(self, name: str) -> Any:
         """Return a component of the worker; see `TaskContext.get_component`."""
-        services = self.plan.services
-        return services.components.get(name) or services.component(name)
+        try:
+            return self.plan.services.components[name]
+        except KeyError:
+            return self.plan.services.component(name)
 
     def is_stopped(self) -> bool:
         """Tell whether somebody asked for the end of this run."""

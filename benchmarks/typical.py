@@ -1,9 +1,10 @@
-"""The least CPU time that each measure of a subject takes a task, of several rounds in turns."""
+"""The CPU time that each measure of a subject takes a task: the median of several rounds, taken in turns."""
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +15,13 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["least_us"]
+__all__ = ["typical_us"]
 
 ROOT = Path(__file__).parents[1]
 
 
-def least_us(subject: str, measures: Sequence[str], rounds: int, tasks: int) -> dict[str, float]:
-    """Take and print the measures of a subject on this tree; return microseconds of CPU a task by measure.
+def typical_us(subject: str, measures: Sequence[str], rounds: int, tasks: int) -> dict[str, float]:
+    """Take and print the measures of a subject on this tree; return the medians in microseconds of CPU a task.
 
     Parameters:
         subject: A program of subjects/, without `.py`.
@@ -32,10 +33,9 @@ def least_us(subject: str, measures: Sequence[str], rounds: int, tasks: int) -> 
     for _ in range(rounds):
         for measure, times in found.items():
             times.append(_measure(subject, measure, tasks))
-    least = {measure: min(times) for measure, times in found.items()}
-    for measure, us in least.items():
-        click.echo(f"{measure:14} {us:.2f} µs")
-    return least
+    for measure, times in found.items():
+        click.echo(f"{measure:14} {statistics.median(times):.2f} µs (least {min(times):.2f})")
+    return {measure: statistics.median(times) for measure, times in found.items()}
 
 
 def _measure(subject: str, measure: str, tasks: int) -> float:
