@@ -109,8 +109,8 @@ class _Names(dict[str, Any]):
     """The names that a function sees: around it, in its module, built in; any other is unknown."""
 
     def __init__(self, function: Any) -> None:
-        super().__init__(vars(builtins))
-        self.update(getattr(function, "__globals__", {}))
+        super().__init__()
+        self._globals: dict[str, Any] = getattr(function, "__globals__", {})
         code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
         for name, cell in zip(getattr(code, "co_freevars", ()), cells, strict=False):
             try:
@@ -119,6 +119,9 @@ class _Names(dict[str, Any]):
                 continue
 
     def __missing__(self, name: str) -> Any:
+        for names in (self._globals, vars(builtins)):
+            if name in names:
+                return names[name]
         return _Unknown(name)
 
 

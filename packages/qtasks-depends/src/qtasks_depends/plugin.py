@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qtasks_core.app import AppFace
     from qtasks_core.contract import Broker, GlobalConfig, Results, Worker
     from qtasks_core.definition import TaskDefinition
+    from qtasks_depends.hints import Asked
 
 __all__ = ["DependsPlugin"]
 
@@ -28,6 +29,8 @@ class DependsPlugin:
     def __init__(self) -> None:
         self._scopes: Scopes | None = None
         self._last: TaskDependencies | None = None
+        self._asked: tuple[TaskDefinition, dict[str, Asked]] | None = None
+        """What the parameters of the task that is being declared ask for: they are come for one by one."""
 
     @hookimpl
     def qtasks_configure(self, qtasks: AppFace) -> None:
@@ -42,7 +45,9 @@ class DependsPlugin:
             DependencyError: It cannot be provided; says the way to it.
         """
         where = f"task {task.name}"
-        asked = next(one for one in asked_by(task.function, where) if one.name == parameter.name)
+        if self._asked is None or self._asked[0] is not task:
+            self._asked = (task, {one.name: one for one in asked_by(task.function, where)})
+        asked = self._asked[1][parameter.name]
         if asked.mark is not None:
             if self._last is None or self._last.task is not task:
                 self._last = TaskDependencies(task, qtasks.core, self._scopes_of(qtasks))
