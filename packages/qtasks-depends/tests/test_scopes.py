@@ -95,6 +95,7 @@ async def test_scopes_end_from_the_narrowest_to_the_widest(app: QueueTasks, at_w
 async def test_what_did_not_open_is_tried_again(app: QueueTasks, at_work: AtWork) -> None:
     """All who asked at once fail with its error, and its own traceback; the next one opens it."""
     attempts: list[int] = []
+    asked: list[object] = []
     gate = asyncio.Event()
 
     async def unsure() -> AsyncIterator[str]:
@@ -104,14 +105,13 @@ async def test_what_did_not_open_is_tried_again(app: QueueTasks, at_work: AtWork
             raise ConnectionError("the first time")
         yield "open"
 
-    @app.task
+    @app.task(middlewares_before=[asked.append])
     async def use(db: str = Depends(unsure, scope="worker")) -> str:
         return db
 
     async with at_work(app):
         tasks = [await use.add_task() for _ in range(10)]
-        await eventually(lambda: attempts == [0], 20, "it is being opened")
-        await asyncio.sleep(0.05)
+        await eventually(lambda: attempts == [0] and len(asked) == len(tasks), 20, "all ask for it")
         gate.set()
         for task in tasks:
             with pytest.raises(TaskFailedError, match="ConnectionError: the first time") as caught:

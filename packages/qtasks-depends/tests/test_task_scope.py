@@ -42,7 +42,7 @@ async def test_each_task_has_its_own_whatever_happens_to_it(connections: Connect
     async with asyncio.timeout(50), app.worker():
         found = []
         for end in ends:
-            one = use.with_options(timeout=0.05) if end == "time out" else use
+            one = use.with_options(timeout=0.5) if end == "time out" else use
             found.append(await one.add_task(end))
         waiting = [task for task, end in zip(found, ends, strict=True) if end == "cancel"]
         while any([(await app.get(task.uuid)).status in {"new", "process"} for task in waiting]):  # awaited
@@ -88,7 +88,7 @@ async def test_one_is_closed_however_its_run_ends(
             go_on.wait(20)
         return db
 
-    options: Any = {"timeout": 0.2} if end == "time out" else {}
+    options: Any = {"timeout": 1.0} if end == "time out" else {}
     task = app.task(on_loop, **options) if is_async else app.task(in_thread, **options)
     async with at_work(app):
         added = await task.add_task()
@@ -222,12 +222,12 @@ async def test_a_thread_whose_time_is_over_does_not_begin_its_task(app: QueueTas
     opened, closed = threading.Event(), threading.Event()
 
     def slow() -> Iterator[None]:
-        time.sleep(0.4)
+        time.sleep(1.5)
         opened.set()
         yield
         closed.set()
 
-    @app.task(timeout=0.1)
+    @app.task(timeout=0.8)
     def use(_: None = Depends(slow)) -> None:
         ran.append("ran")
 
